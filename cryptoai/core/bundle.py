@@ -1,0 +1,113 @@
+"""The bundle: what training makes and everything else carries. Its manifest, and proof that the folder is what it says.
+
+Written by training, verified by whoever loads it (inference, operator, packager) before a tensor is read. No pickle:
+tensors are safetensors files, whose headers are read here without any array library, so that the deterministic
+island can verify a bundle too.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cryptoai.core.errors import BundleError
+from cryptoai.core.ids import content_hash
+
+__all__ = ["MANIFEST", "Manifest", "canonical_json", "file_hash", "tensor_hashes", "verify_bundle"]
+
+MANIFEST = "manifest.json"
+
+
+class Manifest(BaseModel):
+    """Everything that makes a bundle reproducible and checkable (frozen).
+
+    `files` maps each file of the folder (but the manifest) to its SHA-256, `tensors` maps file to tensor name to
+    the SHA-256 of its raw bytes. `revision` is the hash of all of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    schema_hash: str = Field(description="hash of the state schema that the tensors expect")
+    config_hash: str
+    config: dict[str, Any] = Field(description="the model and training sections that built it")
+    git_sha: str
+    seed: int
+    data_fingerprint: str = Field(description="hash of the events that it was trained on")
+    data_window: tuple[int, int] = Field(description="first and last known_at of the training data, ns UTC")
+    scaler_hash: str
+    parent: str | None = Field(default=None, description="revision that training started from")
+    files: dict[str, str]
+    tensors: dict[str, dict[str, str]]
+
+    @property
+    def revision(self) -> str:
+        """32 hex digits; equal for equal content."""
+        return content_hash(canonical_json(self.model_dump(mode="json")), 32)
+
+
+def canonical_json(value: object) -> bytes:
+    """Sorted, compact JSON: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def file_hash(path: Path) -> str:
+    return content_hash(path.read_bytes())
+
+
+def tensor_hashes(path: Path) -> dict[str, str]:
+    """Tensor name to SHA-256 of dtype, shape and raw bytes, straight from the safetensors layout."""
+    raw = path.read_bytes()
+    try:
+        (length,) = struct.unpack_from("<Q", raw)
+        header = json.loads(raw[8 : 8 + length])
+        header.pop("__metadata__", None)
+        return {name: _tensor_hash(entry, raw[8 + length :]) for name, entry in sorted(header.items())}
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path.name} is not a safetensors file: {error}") from None
+
+
+def _tensor_hash(entry: dict[str, Any], data: bytes) -> str:
+    first, last = entry["data_offsets"]
+    if not 0 <= first <= last <= len(data):
+        raise ValueError("a tensor lies outside the file")
+    return content_hash(f"{entry['dtype']}{entry['shape']}".encode() + data[first:last])
+
+
+def verify_bundle(folder: Path, *, schema_hash: str | None = None) -> Manifest:
+    """The manifest of a folder whose every byte is as the manifest says; BundleError names what is not."""
+    manifest = _read_manifest(folder)
+    present = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {MANIFEST}
+    if present != set(manifest.files):
+        odd = ", ".join(sorted(present ^ set(manifest.files)))
+        raise BundleError(f"bundle {folder.name}: the files differ from the manifest ({odd}); train or fetch it again")
+    for name, wanted in sorted(manifest.files.items()):
+        if file_hash(folder / name) != wanted:
+            raise BundleError(f"bundle {folder.name}: {name} was changed after training; train or fetch it again")
+    for name, tensors in manifest.tensors.items():
+        if tensor_hashes(folder / name) != tensors:
+            raise BundleError(f"bundle {folder.name}: a tensor of {name} is not the one in the manifest")
+    if schema_hash is not None and manifest.schema_hash != schema_hash:
+        raise BundleError(
+            f"bundle {folder.name} was trained on state schema {manifest.schema_hash}, this build has {schema_hash}; "
+            "train a new bundle"
+        )
+    return manifest
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}") from None
+    except (ValidationError, ValueError) as error:
+        raise BundleError(f"bundle {folder.name}: {MANIFEST} is not readable: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

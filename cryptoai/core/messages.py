@@ -1,0 +1,264 @@
+"""The words that the parts of CryptoAI speak to each other: frozen, versioned, exact.
+
+A message is a fact: it is made once, never changed, and travels through the kernel, the journal and
+the page unchanged. Times are ns UTC: `event_time` is the venue's, `known_at` is ours. Amounts are the exact types
+of `core.money`; floats appear only in what a model said (`Action`, `Inference`), where they are bounded and finite.
+`ApprovedOrder` is absent on purpose: only the risk engine can mint one, so it is defined there.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cryptoai.core.money import Money, Price, Quantity
+
+__all__ = [
+    "SAFE_ACTION",
+    "AccountView",
+    "Action",
+    "Alert",
+    "Bound",
+    "Equity",
+    "Fill",
+    "Inference",
+    "Message",
+    "OrderKind",
+    "OrderRequest",
+    "OrderStatus",
+    "OrderUpdate",
+    "Proposal",
+    "Quote",
+    "Severity",
+    "Side",
+    "Verdict",
+]
+
+TimeNs = Annotated[int, Field(ge=0)]
+Unit = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Message(BaseModel):
+    """Base of every message: immutable, closed, with a version for readers of old journals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    v: Literal[1] = 1
+
+    def body(self) -> dict[str, Any]:
+        """JSON-ready content; amounts become canonical digits."""
+        return self.model_dump(mode="json")
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.BUY else -1
+
+
+class OrderKind(StrEnum):
+    """`limit` may take, `post_only` never takes, `ioc` takes what is there now, `market` walks the book."""
+
+    LIMIT = "limit"
+    POST_ONLY = "post_only"
+    IOC = "ioc"
+    MARKET = "market"
+
+
+class OrderStatus(StrEnum):
+    NEW = "new"
+    SENT = "sent"
+    OPEN = "open"
+    PARTIAL = "partial"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+    @property
+    def final(self) -> bool:
+        return self in (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED)
+
+
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Action(Message):
+    """What the policy wants, each in [-1, 1] (architecture, section 3).
+
+    Target exposure is `direction * max(size, 0)` of the risk budget; `leverage` sets only the
+    liquidation distance; `timing` is the urgency of execution (-1 patient, 1 at once).
+    """
+
+    direction: Unit
+    size: Unit
+    leverage: Unit
+    timing: Unit
+
+    def exposure(self) -> Decimal:
+        """Wanted share of the risk budget in [-1, 1], to six places, toward zero."""
+        return Decimal(int(self.direction * max(self.size, 0.0) * 1_000_000)).scaleb(-6)
+
+
+SAFE_ACTION = Action(direction=0.0, size=0.0, leverage=-1.0, timing=-1.0)
+"""No new exposure (invariant 9)."""
+
+
+class Inference(Message):
+    """The model's whole answer for one state; deterministic for the same bundle and state."""
+
+    action: Action
+    revision: str = Field(description="content hash of the bundle")
+    schema_hash: str
+    return_bps: dict[str, Finite] = Field(description="forecast mean return in basis points by horizon, e.g. '1s'")
+    return_sd_bps: dict[str, Finite] = Field(description="forecast standard deviation by horizon, basis points")
+    quantiles_bps: dict[str, Finite] = Field(description="quantiles of the shortest horizon's return, basis points")
+    regime: dict[str, Finite] = Field(description="probability by regime name")
+    var99_bps: Finite = Field(description="one-step 99 % value at risk, basis points, positive is a loss")
+    es99_bps: Finite = Field(description="one-step 99 % expected shortfall, basis points")
+    anomaly: Finite = Field(description="distance of the state from the training states; > 1 is out of distribution")
+    alarm: bool = Field(description="the black-swan alarm")
+    value: Finite = Field(description="the critic's value of the state, in reward units")
+
+
+class Quote(Message):
+    """Best bid and ask of one instrument as the bot knows them."""
+
+    instrument: str
+    event_time: TimeNs
+    known_at: TimeNs
+    bid: Price
+    bid_size: Quantity
+    ask: Price
+    ask_size: Quantity
+
+    @property
+    def mid(self) -> Price:
+        return (self.bid + self.ask).times(Decimal("0.5"))
+
+
+class AccountView(Message):
+    """The account as the risk engine and the portfolio features see it, marked at `time`."""
+
+    time: TimeNs
+    equity: Money
+    peak_equity: Money
+    cash: Money
+    positions: dict[str, Quantity]
+    entry_prices: dict[str, Price]
+    open_orders: int = Field(ge=0)
+    last_fill_time: TimeNs
+
+
+class Proposal(Message):
+    """A decision before the judge: the wanted share of the risk budget, and how to get there."""
+
+    decision: int = Field(ge=0)
+    time: TimeNs
+    instrument: str
+    exposure: Decimal = Field(ge=-1, le=1, description="share of the risk budget, negative is short")
+    leverage: Decimal = Field(ge=1, description="margin leverage: the liquidation distance only")
+    urgency: Decimal = Field(ge=0, le=1, description="0 waits at the touch, 1 crosses the spread")
+    state_hash: str
+    revision: str
+
+
+class OrderRequest(Message):
+    """What would be sent; without the risk engine's mint around it no venue takes it."""
+
+    client_order_id: str = Field(max_length=36)
+    decision: int = Field(ge=0)
+    time: TimeNs
+    instrument: str
+    side: Side
+    kind: OrderKind
+    quantity: Quantity
+    price: Price | None = Field(description="limit price; None for a market order")
+    reduce_only: bool = False
+
+    @property
+    def signed(self) -> Quantity:
+        return self.quantity.times(self.side.sign)
+
+
+class Bound(Message):
+    """One limit that bound, and by how much; both in the limit's own unit."""
+
+    limit: str
+    wanted: str
+    allowed: str
+
+
+class Verdict(Message):
+    """The judge's answer: the approved position never exceeds the proposed one (invariant 2)."""
+
+    decision: int = Field(ge=0)
+    time: TimeNs
+    instrument: str
+    current: Quantity
+    proposed: Quantity = Field(description="target position before limits")
+    approved: Quantity = Field(description="target position after limits")
+    bounds: tuple[Bound, ...]
+    order: OrderRequest | None
+
+
+class OrderUpdate(Message):
+    """What the venue says of an order."""
+
+    client_order_id: str
+    instrument: str
+    status: OrderStatus
+    event_time: TimeNs
+    known_at: TimeNs
+    reason: str = ""
+
+
+class Fill(Message):
+    """One execution, with what it cost (fee > 0 is paid)."""
+
+    client_order_id: str
+    fill_id: str
+    instrument: str
+    side: Side
+    price: Price
+    quantity: Quantity
+    fee: Money
+    maker: bool
+    event_time: TimeNs
+    known_at: TimeNs
+
+    @property
+    def signed(self) -> Quantity:
+        return self.quantity.times(self.side.sign)
+
+
+class Equity(Message):
+    """The account identity at one moment: equity = cash + sum(quantity * mark) (invariant 8).
+
+    `cash` already carries what was paid and received; `fees` and `funding` are the running totals inside it.
+    """
+
+    time: TimeNs
+    cash: Money
+    fees: Money
+    funding: Money
+    positions: dict[str, Quantity]
+    marks: dict[str, Price]
+    equity: Money
+
+
+class Alert(Message):
+    """Something a human should know; `name` is constant so that alerts can be counted."""
+
+    time: TimeNs
+    severity: Severity
+    name: str
+    message: str
