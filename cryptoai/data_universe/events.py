@@ -1,7 +1,7 @@
 """The columnar event array: every market fact of one instrument as one row of integers, in the order it became known.
 
 The tape importer makes it, the lake stores it, the book, the features and the simulated venue read it inside compiled
-loops. Prices are whole ticks and quantities whole steps of the instrument, so replays are exact; nothing here is a float.
+loops. Prices are whole ticks and quantities whole steps of the instrument, so replays are exact; nothing is a float.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Which instruments exist, with the venue's own tick, step, minimum and fees."""
