@@ -1,0 +1,125 @@
+"""The tail of the losses on data whose tail is known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cryptoai.black_swan.evt import Tail, christoffersen, fit_tail, kupiec
+from cryptoai.core.errors import BundleError, DataError
+
+
+def test_recovers_the_shape_of_a_generalised_pareto() -> None:
+    """On exact GPD losses with xi .3 the shape has no bias and its 95 % interval covers the truth as promised."""
+    rng = np.random.default_rng(3)
+    tails = [fit_tail(stats.genpareto.rvs(0.3, size=2500, random_state=rng), thresholds=(0.9,)) for _ in range(60)]
+    covered = [low <= 0.3 <= high for low, high in (tail.xi_interval() for tail in tails)]
+    assert abs(np.mean([tail.xi for tail in tails]) - 0.3) < 0.04
+    assert np.std([tail.xi for tail in tails]) == pytest.approx(1.3 / math.sqrt(250), rel=0.3)
+    assert np.mean(covered) >= 0.87
+
+
+def test_quantiles_and_shortfalls_of_a_student_t() -> None:
+    """VaR and ES of Student-t(4) losses are within a tenth of the closed forms far out in the tail."""
+    t4 = stats.t(4)
+    tail = fit_tail(t4.rvs(40_000, random_state=11))
+    for p in (0.99, 0.995, 0.999):
+        quantile = t4.ppf(p)
+        shortfall = t4.pdf(quantile) / (1 - p) * (4 + quantile**2) / 3
+        assert tail.var(p) == pytest.approx(quantile, rel=0.1)
+        assert tail.es(p) == pytest.approx(shortfall, rel=0.1)
+
+
+def test_var_and_es_follow_the_closed_form_at_every_shape() -> None:
+    """Above threshold 0 with every loss an exceedance, VaR is the GPD's own quantile, also at shape 0."""
+    for xi in (-0.3, 0.0, 0.3):
+        tail = Tail(xi, 2.0, 0.0, 500, 500)
+        gpd = stats.genpareto(xi, scale=2.0)
+        assert tail.var(0.99) == pytest.approx(gpd.ppf(0.99))
+        assert tail.es(0.99) == pytest.approx(gpd.expect(lb=gpd.ppf(0.99), conditional=True), rel=1e-6)
+
+
+def test_an_unstable_threshold_is_passed_over() -> None:
+    """Where the tail changes its shape at the 94th percentile, the chosen threshold lies above the break."""
+    rng = np.random.default_rng(5)
+    body = rng.uniform(0.0, 1.0, 18_800)
+    far = 1.0 + stats.genpareto.rvs(0.5, scale=3.0, size=1200, random_state=rng)
+    tail = fit_tail(np.concatenate([body, far]))
+    assert tail.threshold >= 1.0
+    assert tail.xi == pytest.approx(0.5, abs=0.1)
+
+
+def test_infinite_mean_is_held_below_one() -> None:
+    """Losses with no mean still give a finite expected shortfall."""
+    tail = fit_tail(stats.genpareto.rvs(1.6, size=3000, random_state=2))
+    assert tail.xi <= 0.9
+    assert math.isfinite(tail.es(0.995))
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        (np.zeros(5000), "no threshold"),
+        (np.arange(50.0), "no threshold"),
+        (np.array([]), "no threshold"),
+        (np.array([1.0, np.nan]), "not finite"),
+    ],
+)
+def test_refuses_what_has_no_tail(losses: np.ndarray, words: str) -> None:
+    """Too few, constant or broken losses are an error, not a guess."""
+    with pytest.raises(DataError, match=words):
+        fit_tail(losses)
+
+
+def test_var_below_the_threshold_is_refused() -> None:
+    """The tail knows nothing of the body of the distribution."""
+    with pytest.raises(DataError, match="below the tail"):
+        Tail(0.1, 1.0, 2.0, 50, 1000).var(0.9)
+
+
+def test_tail_survives_storage_and_impossible_tensors_are_refused() -> None:
+    """What is stored is read back equal; a scale of zero is no tail."""
+    tail = Tail(0.25, 1.5, 2.0, 120, 2400)
+    stored = tail.tensors()
+    assert Tail.from_tensors(stored) == tail
+    stored["tail"][1] = 0.0
+    with pytest.raises(BundleError, match="impossible"):
+        Tail.from_tensors(stored)
+    with pytest.raises(BundleError, match="no tensor tail"):
+        Tail.from_tensors({})
+
+
+@pytest.mark.parametrize("p", [0.95, 0.99])
+def test_coverage_tests_hold_their_size(p: float) -> None:
+    """Of right forecasts with independent breaches each test rejects about one in twenty."""
+    rng = np.random.default_rng(17)
+    runs = [rng.random(2500) > p for _ in range(300)]
+    assert 0.01 < np.mean([kupiec(run, p).p_value < 0.05 for run in runs]) < 0.10
+    assert 0.01 < np.mean([christoffersen(run, p).p_value < 0.05 for run in runs]) < 0.12
+
+
+def test_kupiec_equals_the_textbook_ratio_and_rejects_a_wrong_rate() -> None:
+    """17 breaches of 255 at 99 % give Jorion's likelihood ratio; 10 of 1000 at 99 % is a perfect fit."""
+    breaches = np.arange(255) < 17
+    by_hand = -2 * math.log(0.99**238 * 0.01**17) + 2 * math.log((238 / 255) ** 238 * (17 / 255) ** 17)
+    assert kupiec(breaches, 0.99).statistic == pytest.approx(by_hand)
+    assert kupiec(breaches, 0.99).p_value < 1e-6
+    assert kupiec(np.arange(1000) < 10, 0.99).p_value == pytest.approx(1.0)
+
+
+def test_christoffersen_rejects_clusters_that_kupiec_accepts() -> None:
+    """The right number of breaches in a row is the failure that only conditional coverage sees."""
+    clustered = np.arange(1000) < 10
+    assert kupiec(clustered, 0.99).p_value > 0.9
+    assert christoffersen(clustered, 0.99).p_value < 0.001
+
+
+def test_the_fitted_var_covers_out_of_sample() -> None:
+    """A tail fitted on half of Student-t losses has VaR whose breaches on the other half pass both tests."""
+    losses = stats.t(5).rvs(20_000, random_state=23)
+    tail = fit_tail(losses[:10_000])
+    for p in (0.99, 0.995):
+        breaches = losses[10_000:] > tail.var(p)
+        assert kupiec(breaches, p).p_value > 0.05
+        assert christoffersen(breaches, p).p_value > 0.05
