@@ -10,9 +10,17 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    computed_field,
+    model_validator,
+)
 
 from cryptoai.core.errors import BundleError
 from cryptoai.core.ids import content_hash
@@ -26,7 +34,8 @@ class Manifest(BaseModel):
     """Everything that makes a bundle reproducible and checkable (frozen).
 
     `files` maps each file of the folder (but the manifest) to its SHA-256, `tensors` maps file to tensor name to
-    the SHA-256 of its raw bytes. `revision` is the hash of all of it.
+    the SHA-256 of its raw bytes. `revision` is the hash of all of it; it is written with the rest, and a manifest that
+    was changed since is refused when it is read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,10 +53,21 @@ class Manifest(BaseModel):
     files: dict[str, str]
     tensors: dict[str, dict[str, str]]
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy has no decorated properties; pydantic documents this form
     @property
     def revision(self) -> str:
         """32 hex digits; equal for equal content."""
-        return content_hash(canonical_json(self.model_dump(mode="json")), 32)
+        return content_hash(canonical_json(self.model_dump(mode="json", exclude={"revision"})), 32)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_revision(cls, raw: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(raw, dict) or "revision" not in raw:
+            return build(raw)
+        made = build({key: value for key, value in raw.items() if key != "revision"})
+        if made.revision != raw["revision"]:
+            raise ValueError(f"its content has revision {made.revision}, it was written as {raw['revision']}")
+        return made
 
 
 def canonical_json(value: object) -> bytes:
@@ -67,7 +87,7 @@ def tensor_hashes(path: Path) -> dict[str, str]:
         header = json.loads(raw[8 : 8 + length])
         header.pop("__metadata__", None)
         return {name: _tensor_hash(entry, raw[8 + length :]) for name, entry in sorted(header.items())}
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path.name} is not a safetensors file: {error}") from None
 
 
@@ -88,6 +108,10 @@ def verify_bundle(folder: Path, *, schema_hash: str | None = None) -> Manifest:
     for name, wanted in sorted(manifest.files.items()):
         if file_hash(folder / name) != wanted:
             raise BundleError(f"bundle {folder.name}: {name} was changed after training; train or fetch it again")
+    if strange := set(manifest.tensors) - present:
+        raise BundleError(
+            f"bundle {folder.name}: the manifest has tensors of {sorted(strange)[0]}, which is no file of it"
+        )
     for name, tensors in manifest.tensors.items():
         if tensor_hashes(folder / name) != tensors:
             raise BundleError(f"bundle {folder.name}: a tensor of {name} is not the one in the manifest")
@@ -102,12 +126,19 @@ def verify_bundle(folder: Path, *, schema_hash: str | None = None) -> Manifest:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}") from None
-    except (ValidationError, ValueError) as error:
-        raise BundleError(f"bundle {folder.name}: {MANIFEST} is not readable: {_first_line(error)}") from None
+        raw = json.loads(path.read_bytes())
+        if "revision" not in raw:
+            raise BundleError(f"bundle {folder.name}: {MANIFEST} has no revision; train or fetch it again")
+        return Manifest.model_validate(raw)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{folder} is no bundle: it is no folder with a {MANIFEST}") from None
+    except (ValueError, TypeError) as error:
+        why = _first(error) if isinstance(error, ValidationError) else str(error)
+        raise BundleError(
+            f"bundle {folder.name}: {MANIFEST} was damaged or changed ({why}); train or fetch it again"
+        ) from None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _first(error: ValidationError) -> str:
+    item = error.errors()[0]
+    return ": ".join([".".join(map(str, item["loc"])), item["msg"]]).removeprefix(": ")

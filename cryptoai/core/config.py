@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cryptoai.core.errors import ConfigError
 
 __all__ = [
     "Config",
+    "DashboardConfig",
+    "DataConfig",
     "ExecutionConfig",
+    "FeaturesConfig",
     "ModelConfig",
     "RiskConfig",
     "Section",
+    "ServingConfig",
     "TrainingConfig",
     "build",
+    "keys",
     "merge",
     "nest",
 ]
@@ -32,7 +37,15 @@ __all__ = [
 class Section(BaseModel):
     """A closed, frozen group of keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number_is_no_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes and on as true, which pydantic would take for 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise PydanticCustomError("switch", "this key takes a number or text, not true or false")
+        return value
 
 
 class DataConfig(Section):
@@ -69,6 +82,16 @@ class ModelConfig(Section):
     layers: int = Field(2, ge=1, le=24, description="Transformer blocks of the world model.")
     heads: int = Field(4, ge=1, le=32, description="Attention heads; must divide hidden_dim.")
     context: int = Field(16, ge=2, le=512, description="Time steps that the world model sees before it decides.")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.hidden_dim % self.heads:
+            raise PydanticCustomError(
+                "heads",
+                "{heads} heads do not divide hidden_dim {width}; change one of them",
+                {"heads": self.heads, "width": self.hidden_dim},
+            )
+        return self
 
 
 class TrainingConfig(Section):
@@ -180,7 +203,7 @@ class Config(Section):
 def build(raw: Mapping[str, Any], *, source: str = "configuration") -> Config:
     """Validates plain data; ConfigError lists every mistake in one line each, with the nearest right key."""
     try:
-        return Config.model_validate(dict(raw))
+        return Config.model_validate(dict(raw) if isinstance(raw, Mapping) else raw)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{source}: {_explain(item)}" for item in error.errors())) from None
 
@@ -215,6 +238,10 @@ def keys() -> Iterator[str]:
 
 def _explain(item: ErrorDetails) -> str:
     path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "model_type":
+        return f"{path or 'the whole'} = {item['input']!r}: this is a section; write its keys as a mapping below it"
+    if item["type"] == "heads":
+        return f"{path}.heads: {item['msg']}"
     if item["type"] != "extra_forbidden":
         return f"{path} = {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
     known = [*keys(), *Config.model_fields]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cryptoai.core.ids import parse_instrument
-from cryptoai.core.money import Money, Price, Quantity
+from cryptoai.core.money import Money, Price, Quantity, whole_steps
 
 __all__ = ["Contract", "Instrument"]
 
@@ -46,6 +46,12 @@ class Instrument(BaseModel):
     max_leverage: int = Field(ge=1, le=125)
     contract_size: Decimal = Field(default=Decimal(1), gt=0)
 
+    @field_validator("id")
+    @classmethod
+    def _is_venue_and_symbol(cls, value: str) -> str:
+        parse_instrument(value)
+        return value
+
     @property
     def venue(self) -> str:
         return parse_instrument(self.id)[0]
@@ -62,11 +68,11 @@ class Instrument(BaseModel):
 
     def ticks(self, price: Price) -> int:
         """Whole ticks, toward zero."""
-        return int(price.value / self.tick)
+        return whole_steps(price.value, self.tick)
 
     def lots(self, quantity: Quantity) -> int:
         """Whole steps, toward zero."""
-        return int(quantity.value / self.step)
+        return whole_steps(quantity.value, self.step)
 
     def fee(self, price: Price, quantity: Quantity, *, maker: bool) -> Money:
         """The fee of one fill, positive is paid; linear and spot contracts."""

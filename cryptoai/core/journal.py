@@ -2,27 +2,31 @@
 
 Format: one JSON object a line, UTF-8, keys sorted, no spaces. Each record carries the checksum of the one before
 (`prev`) and of itself (`sum`, SHA-256 over prev, seq, time, kind, body; 32 hex digits), so that a changed, missing or
-reordered line is found. A torn last line, what kill -9 or a full disk leaves, is cut off on the next open; damage
-anywhere else is an error. The writer is used by execution; readers are monitoring, deployment gates and people.
+reordered line is found. A last line without its newline is torn, what kill -9 or a full disk leaves: it is cut off on
+the next open; damage anywhere else is an error. One process writes a journal (the file is locked), any number reads it.
+The writer is used by execution; readers are monitoring, deployment gates and people.
 This module must never write a record in the middle, and never the wall clock into one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cryptoai.core.errors import DataError
+from cryptoai.core.errors import DataError, InvariantError
 from cryptoai.core.ids import content_hash
 
-__all__ = ["GENESIS", "Journal", "Record", "decode", "encode", "read_journal"]
+__all__ = ["GENESIS", "Journal", "JournalTail", "Record", "decode", "encode", "read_journal"]
 
 GENESIS = "0" * 32
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +41,19 @@ class Record:
     sum: str
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def _checksum(prev: str, seq: int, time: int, kind: str, body: dict[str, Any]) -> str:
-    return content_hash(_canonical([prev, seq, time, kind, body]).encode(), 32)
+    return content_hash(_ENCODER.encode([prev, seq, time, kind, body]).encode(), 32)
 
 
 def encode(seq: int, time: int, kind: str, body: dict[str, Any], prev: str) -> tuple[Record, bytes]:
-    """The record and its line, newline included."""
-    record = Record(seq, time, kind, body, prev, _checksum(prev, seq, time, kind, body))
-    line = {"seq": seq, "t": time, "kind": kind, "body": body, "prev": prev, "sum": record.sum}
-    return record, _canonical(line).encode() + b"\n"
+    """The record and its line, newline included; InvariantError if the body would not read back as it is."""
+    try:
+        record = Record(seq, time, kind, body, prev, _checksum(prev, seq, time, kind, body))
+        fields = {"seq": seq, "t": time, "kind": kind, "body": body, "prev": prev, "sum": record.sum}
+        line = _ENCODER.encode(fields).encode() + b"\n"
+        return decode(line, seq, prev), line
+    except (DataError, TypeError, ValueError) as error:
+        raise InvariantError(f"journal record {seq} ({kind}) has a body that JSON cannot carry: {error}") from None
 
 
 def decode(line: bytes, expected_seq: int, prev: str) -> Record:
@@ -57,12 +61,14 @@ def decode(line: bytes, expected_seq: int, prev: str) -> Record:
     try:
         raw = json.loads(line)
         record = Record(raw["seq"], raw["t"], raw["kind"], raw["body"], raw["prev"], raw["sum"])
+        intact = record.sum == _checksum(record.prev, record.seq, record.time, record.kind, record.body)
+        as_written = _ENCODER.encode(raw).encode() + b"\n" == line
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"journal record {expected_seq} is not readable: {error}") from None
+    if not (intact and as_written):
+        raise DataError(f"journal record {expected_seq} was changed: its checksum does not match")
     if record.seq != expected_seq or record.prev != prev:
         raise DataError(f"journal record {expected_seq} does not follow the one before it: a line is missing or moved")
-    if record.sum != _checksum(prev, record.seq, record.time, record.kind, record.body):
-        raise DataError(f"journal record {expected_seq} was changed: its checksum does not match")
     return record
 
 
@@ -71,16 +77,45 @@ def read_journal(path: Path, *, start: int = 0, follow_from: tuple[int, int, str
 
     `follow_from` = (byte offset, next seq, prev sum) goes on where an earlier reader stopped.
     """
-    offset, seq, prev = follow_from or (0, 0, GENESIS)
-    with path.open("rb") as file:
+    for record, _ in _records(path, *(follow_from or (0, 0, GENESIS))):
+        if record.seq >= start:
+            yield record
+
+
+def _records(path: Path, offset: int, seq: int, prev: str) -> Iterator[tuple[Record, int]]:
+    """Verified whole records from `offset`, each with the offset behind it."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"journal {path} cannot be read: {error.strerror}; give the journal of a run") from None
+    with file:
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):
                 return
             record = decode(line, seq, prev)
-            seq, prev = seq + 1, record.sum
-            if record.seq >= start:
-                yield record
+            seq, prev, offset = seq + 1, record.sum, offset + len(line)
+            yield record, offset
+
+
+class JournalTail:
+    """Follows a journal that is being written; it reads each record once, and a file that is not there yet is empty."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position: tuple[int, int, str] = (0, 0, GENESIS)
+
+    def poll(self) -> list[Record]:
+        """The whole records written since the last call; DataError on damage, or on a file that was replaced."""
+        if not self.path.exists():
+            return []
+        if self.path.stat().st_size < self._position[0]:
+            raise DataError(f"journal {self.path} became shorter than what was read: it was replaced; read it anew")
+        found = list(_records(self.path, *self._position))
+        if found:
+            record, offset = found[-1]
+            self._position = (offset, record.seq + 1, record.sum)
+        return [record for record, _ in found]
 
 
 class Journal:
@@ -92,11 +127,16 @@ class Journal:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         self._durable = durable
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._seq, self._prev, good = _tail(path)
-        self._file = path.open("ab", buffering=0)
-        if self._file.tell() != good:
-            self._file.truncate(good)
+        self._file = _open(path)
+        try:
+            _lock(self._file.fileno(), path)
+            self._seq, self._prev, self._size = 0, GENESIS, 0
+            for record, self._size in _records(path, 0, 0, GENESIS):
+                self._seq, self._prev = record.seq + 1, record.sum
+            self._file.truncate(self._size)
+        except DataError:
+            self._file.close()
+            raise
         if durable:
             _sync_folder(path.parent)
 
@@ -107,18 +147,17 @@ class Journal:
     def append(self, kind: str, time: int, body: dict[str, Any]) -> Record:
         """Writes one record; on a failed write the file is cut back, so that it never ends torn by us."""
         record, line = encode(self._seq, time, kind, body, self._prev)
-        whole = self._file.tell()
         try:
             if self._file.write(line) != len(line):
                 raise OSError(28, "No space left on device")
             if self._durable:
                 os.fdatasync(self._file.fileno())
         except OSError as error:
-            self._file.truncate(whole)
+            self._file.truncate(self._size)
             raise DataError(
                 f"journal {self.path}: {error.strerror}; free space there, nothing written is lost"
             ) from error
-        self._seq, self._prev = record.seq + 1, record.sum
+        self._seq, self._prev, self._size = record.seq + 1, record.sum, self._size + len(line)
         return record
 
     def close(self) -> None:
@@ -133,18 +172,20 @@ class Journal:
         self.close()
 
 
-def _tail(path: Path) -> tuple[int, str, int]:
-    """(next seq, last sum, length in bytes of the whole records)."""
-    if not path.exists():
-        return 0, GENESIS, 0
-    seq, prev, good = 0, GENESIS, 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            record = decode(line, seq, prev)
-            seq, prev, good = seq + 1, record.sum, good + len(line)
-    return seq, prev, good
+def _open(path: Path) -> FileIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise DataError(f"journal {path} cannot be written: {error.strerror}; choose another file") from None
+
+
+def _lock(handle: int, path: Path) -> None:
+    """Held until the file is closed or the process ends, however it ends."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"journal {path} is being written by another bot; stop it or choose another file") from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cryptoai.core.money import Money, Price, Quantity
 
@@ -40,6 +40,15 @@ __all__ = [
 TimeNs = Annotated[int, Field(ge=0)]
 Unit = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _above_zero(quantity: Quantity) -> Quantity:
+    if quantity <= Quantity.zero():
+        raise ValueError(f"a quantity is above zero and the side gives its sign, not {quantity}")
+    return quantity
+
+
+Size = Annotated[Quantity, AfterValidator(_above_zero)]
 
 
 class Message(BaseModel):
@@ -180,9 +189,15 @@ class OrderRequest(Message):
     instrument: str
     side: Side
     kind: OrderKind
-    quantity: Quantity
+    quantity: Size
     price: Price | None = Field(description="limit price; None for a market order")
     reduce_only: bool = False
+
+    @model_validator(mode="after")
+    def _price_fits_the_kind(self) -> Self:
+        if (self.price is None) != (self.kind is OrderKind.MARKET):
+            raise ValueError(f"a market order has no price and every other kind has one; {self.kind} has {self.price}")
+        return self
 
     @property
     def signed(self) -> Quantity:
@@ -229,7 +244,7 @@ class Fill(Message):
     instrument: str
     side: Side
     price: Price
-    quantity: Quantity
+    quantity: Size
     fee: Money
     maker: bool
     event_time: TimeNs

@@ -13,13 +13,13 @@ Arithmetic is exact: the context carries 60 digits and traps what it cannot repr
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Any, Self
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["EXACT", "Money", "Price", "Quantity"]
+__all__ = ["EXACT", "Money", "Price", "Quantity", "whole_steps"]
 
 EXACT = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
 """Adds and multiplies without losing a digit, or raises `decimal.Inexact`."""
@@ -34,9 +34,18 @@ def _decimal(value: object) -> Decimal:
         number = EXACT.create_decimal(value)
     except InvalidOperation:
         raise ValueError(f"not a decimal number: {value!r}") from None
+    except Inexact:
+        raise ValueError(f"an amount has at most {EXACT.prec} digits, not {value!r}") from None
     if not number.is_finite():
         raise ValueError(f"an amount must be finite, not {value!r}")
+    if abs(number.adjusted()) >= EXACT.prec:
+        raise ValueError(f"an amount has at most {EXACT.prec} digits, not {value!r}")
     return number
+
+
+def whole_steps(value: Decimal, step: Decimal) -> int:
+    """How many whole `step`s are in `value`, toward zero; exact, where `value / step` would round first."""
+    return int(EXACT.divide_int(value, step))
 
 
 class _Amount:
@@ -59,6 +68,9 @@ class _Amount:
         return cls._of(Decimal(0))
 
     def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable")
 
     def __add__(self, other: Self) -> Self:
@@ -153,8 +165,7 @@ class Quantity(_Amount):
 
     def floor_to(self, step: Decimal) -> Self:
         """Toward zero to a whole number of steps: rounding may only shrink an order."""
-        lots = (self.value / step).to_integral_value(rounding=ROUND_DOWN)
-        return self._of(EXACT.multiply(lots, step))
+        return self._of(EXACT.multiply(Decimal(whole_steps(self.value, step)), step))
 
 
 class Price(_Amount):

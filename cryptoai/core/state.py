@@ -6,7 +6,6 @@ Plain bytes, so that the deterministic island needs no array library to carry it
 
 from __future__ import annotations
 
-import math
 import struct
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.ids import content_hash
 
 __all__ = ["StateVector"]
+
+_LARGEST = 3.4028234663852886e38  # of float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,17 @@ class StateVector:
             raise DataError(
                 f"state has {len(self.values)} value bytes for {len(self.mask)} mask bytes; it needs 4 each"
             )
+        if self.mask.translate(None, b"\x00\x01"):
+            raise DataError("a state's mask holds a byte that is neither 0 (missing) nor 1 (present)")
 
     @classmethod
     def of(
         cls, instrument: str, times: tuple[int, int], schema_hash: str, values: list[float], mask: list[bool]
     ) -> StateVector:
-        """Packs `values`; what is masked or not finite becomes a masked 0.0. `times` = (event_time, known_at)."""
-        kept = [bool(m) and math.isfinite(v) for v, m in zip(values, mask, strict=True)]
+        """Packs `values`; what is masked or no finite float32 becomes a masked 0.0; times are (event, known_at)."""
+        if len(values) != len(mask):
+            raise DataError(f"state has {len(values)} values for {len(mask)} mask entries; it needs one each")
+        kept = [bool(m) and abs(v) <= _LARGEST for v, m in zip(values, mask, strict=True)]
         packed = struct.pack(f"<{len(values)}f", *(v if k else 0.0 for v, k in zip(values, kept, strict=True)))
         return cls(instrument, times[0], times[1], schema_hash, packed, bytes(kept))
 
