@@ -1,0 +1,212 @@
+"""The world model: what the market will probably do, as a causal transformer over a stochastic latent (STORM).
+
+    values, mask --encoder--> logits of z_t      posterior: no recurrence, so training is one parallel pass
+    z_<=t --transformer--> h_t                   memory
+    h_t --> prior of z_{t+1}                     dynamics, what imagination samples
+    h_t --> mixture of returns at each horizon   direct heads, what forecasts are served from
+    z_t --> weak reconstruction                  keeps the latent tied to the state
+
+Trained by `training`, rolled out by `decision_engine`. The market does not react to us, so there is no action here.
+It must never draw from a global random state: every draw takes a generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cryptoai.core.config import ModelConfig
+from cryptoai.core.errors import BundleError, InvariantError
+from cryptoai.encoders.groups import STATE_DIM
+from cryptoai.encoders.state import CLASSES, StateEncoder
+from cryptoai.world_model.distributions import SCALE_FLOOR, ReturnMixture, kl, mode, sample
+from cryptoai.world_model.transformer import CausalTransformer, KVCache
+
+__all__ = ["COMPONENTS", "HORIZONS", "Batch", "Latent", "Observed", "WorldModel", "load"]
+
+HORIZONS = (1, 4, 16)
+"""Steps of the decision interval that returns are forecast over."""
+
+COMPONENTS = 5
+FREE_NATS = 1.0
+WEIGHTS = {"returns": 1.0, "dynamics": 0.5, "representation": 0.1, "reconstruction": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Training sequences. values, mask: (B, T, 200); returns (B, T, H) in volatility units; known (B, T, H)."""
+
+    values: Tensor
+    mask: Tensor
+    returns: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One parallel pass: h (B, T, hidden), z (B, T, latent), logits (B, T, G, 8), prior of the *next* z likewise."""
+
+    h: Tensor
+    z: Tensor
+    posterior: Tensor
+    prior: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """Where a rollout stands: memory h (B, hidden), market latent z (B, latent), and the cache behind h.
+
+    A cache is written in place: to branch into several futures, `fork` the latent once a branch.
+    """
+
+    h: Tensor
+    z: Tensor
+    cache: KVCache
+    length: int
+
+    @property
+    def feature(self) -> Tensor:
+        """(B, hidden + latent): what policy and critic see."""
+        return torch.cat([self.h, self.z], -1)
+
+    def fork(self) -> Latent:
+        return Latent(self.h, self.z, self.cache.clone(), self.length)
+
+
+class WorldModel(nn.Module):
+    """Encoder, dynamics and heads. `encoder` is part of it but saved in its own file."""
+
+    return_scale: Tensor
+    base: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden, latent = config.hidden_dim, config.latent_dim
+        self.encoder = StateEncoder(config)
+        self.token = nn.Sequential(nn.Linear(latent, hidden), nn.RMSNorm(hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.transformer = CausalTransformer(config)
+        self.prior = _head(hidden, hidden, latent)
+        self.decoder = _head(latent, hidden, STATE_DIM)
+        self.returns = _head(hidden, hidden, len(HORIZONS) * 3 * COMPONENTS)
+        for parameter in self.returns[-1].parameters():
+            nn.init.zeros_(parameter)  # the first forecast is `base`, exactly
+        self.register_buffer("return_scale", torch.ones(()))
+        self.register_buffer("base", _wide_base())
+        self.feature_dim = hidden + latent
+
+    def set_units(self, return_scale: float, base: Tensor) -> None:
+        """`return_scale`: log return of a volatility unit; `base` (H, 3, K): the mixture that forecasts start from."""
+        self.return_scale.fill_(return_scale)
+        self.base.copy_(base)
+
+    def observe(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Observed:
+        """values, mask (B, T, 200) in one pass; z is drawn with `generator`, or is the mode without one."""
+        return self._observe(self.encoder(values, mask), mask, generator)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise and every term of it, in float32. Terms: see WEIGHTS."""
+        scaled, present = self.encoder.scale(batch.values, batch.mask)
+        seen = self._observe(self.encoder.logits(self.encoder.embed(scaled, present)), batch.mask, generator)
+        with torch.autocast(seen.h.device.type, enabled=False):
+            terms = {
+                "returns": self._return_loss(seen.h, batch),
+                "reconstruction": _masked_mean(self._misfit(seen.z, scaled, present), seen.valid),
+                **_latent_losses(seen),
+            }
+        if set(terms) != set(WEIGHTS):
+            raise InvariantError("a loss term of the world model has no weight")
+        return torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum(), terms
+
+    def mixture(self, h: Tensor) -> ReturnMixture:
+        """h (..., hidden) -> returns of the next 1, 4, 16 steps; differentiable."""
+        raw = self.returns(h).float().unflatten(-1, (len(HORIZONS), 3, COMPONENTS))
+        return ReturnMixture.of(raw + self.base)
+
+    @torch.no_grad()
+    def start(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None, room: int = 16) -> Latent:
+        """A history (B, T, 200), newest last, left-padded with mask False; `room` later steps fit into the cache."""
+        z = self._choose(self.encoder(values, mask), generator)
+        tokens = self.token(z)
+        cache = self.transformer.cache(len(z), z.shape[1] + room, tokens)
+        h = self.transformer(tokens, mask.any(-1), cache)
+        return Latent(h[:, -1], z[:, -1], cache, z.shape[1])
+
+    @torch.no_grad()
+    def step(self, latent: Latent, generator: torch.Generator) -> tuple[Latent, Tensor]:
+        """Draws the return of the next step (B,), in volatility units, and the market latent after it."""
+        returns = self.mixture(latent.h).sample(generator)[:, 0]
+        z = sample(self._prior(latent.h), generator)
+        valid = torch.ones(len(z), 1, dtype=torch.bool, device=z.device)
+        h = self.transformer(self.token(z.unsqueeze(1)), valid, latent.cache, latent.length)
+        return Latent(h[:, 0], z, latent.cache, latent.length + 1), returns
+
+    @torch.no_grad()
+    def forecast(self, latent: Latent) -> ReturnMixture:
+        """Returns of the next 1, 4, 16 steps (B, H), in volatility units."""
+        return self.mixture(latent.h)
+
+    def _observe(self, posterior: Tensor, mask: Tensor, generator: torch.Generator | None) -> Observed:
+        z = self._choose(posterior, generator)
+        valid = mask.any(-1)
+        h = self.transformer(self.token(z), valid)
+        return Observed(h, z, posterior, self._prior(h), valid)
+
+    def _choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        return mode(logits) if generator is None else sample(logits, generator)
+
+    def _prior(self, h: Tensor) -> Tensor:
+        logits: Tensor = self.prior(h).float().unflatten(-1, (-1, CLASSES))
+        return logits
+
+    def _return_loss(self, h: Tensor, batch: Batch) -> Tensor:
+        target = torch.where(batch.known, batch.returns, 0.0)
+        return _masked_mean(-self.mixture(h.float()).log_prob(target), batch.known)
+
+    def _misfit(self, z: Tensor, scaled: Tensor, present: Tensor) -> Tensor:
+        """(B, T): squared error summed over the present features (unit-variance Gaussian, up to a constant)."""
+        wrong = (self.decoder(z.float()) - scaled.float()) ** 2
+        return 0.5 * torch.where(present, wrong, 0.0).sum(-1)
+
+
+def load(folder: Path, config: ModelConfig) -> WorldModel:
+    """The world model of a verified bundle folder, frozen, on the CPU; BundleError if the tensors do not fit."""
+    model = WorldModel(config)
+    tensors = {f"encoder.{name}": tensor for name, tensor in load_file(folder / "encoders.safetensors").items()}
+    tensors |= load_file(folder / "world_model.safetensors")
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BundleError(f"bundle {folder.name}: the tensors do not fit its model section: {error}") from None
+    return model.eval().requires_grad_(False)
+
+
+def _latent_losses(seen: Observed) -> dict[str, Tensor]:
+    """KL balance: the prior at t learns the posterior at t + 1, and (weaker) the posterior to be predictable."""
+    prior, after = seen.prior[:, :-1], seen.posterior[:, 1:]
+    valid = seen.valid[:, :-1] & seen.valid[:, 1:]
+    return {
+        "dynamics": _masked_mean(kl(after.detach(), prior).clamp(min=FREE_NATS), valid),
+        "representation": _masked_mean(kl(after, prior.detach()).clamp(min=FREE_NATS), valid),
+    }
+
+
+def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of x where mask; 0 if nowhere."""
+    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.RMSNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def _wide_base() -> Tensor:
+    """(H, 3, K): equal weights, no drift, scales around the square root of the horizon."""
+    spread = torch.tensor([0.1, 0.3, 0.6, 1.0, 2.0])
+    scale = torch.tensor(HORIZONS, dtype=torch.float32).sqrt()[:, None] * spread
+    zero = torch.zeros_like(scale)
+    return torch.stack([zero, zero, torch.log(torch.expm1(scale - SCALE_FLOOR))], 1)
