@@ -1,0 +1,126 @@
+"""One decision laid out in plain decimals, so that each limit is a line of arithmetic.
+
+Built by the judge from messages; read by the limits. It refuses what does not fit together (another instrument, a quote
+from the future, a crossed book) with a DataError, which the judge turns into a denial. It decides nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+from cryptoai.core.config import RiskConfig
+from cryptoai.core.errors import DataError
+from cryptoai.core.instruments import Contract, Instrument
+from cryptoai.core.messages import AccountView, Proposal, Quote
+from cryptoai.core.money import Money
+
+__all__ = ["Context", "Situation", "exact", "situation", "whole_steps"]
+
+ZERO = Decimal(0)
+HALF = Decimal("0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the judge must know beyond the messages; the kernel makes it anew for every decision.
+
+    other_notional: gross notional of all other instruments at their marks; orders_last_minute: orders of the last 60 s
+    that added exposure; es99_bps and anomaly: from the inference, None if there was none; open_order: an order of this
+    instrument is not final; unreconciled: the venue shows something that the journal does not explain.
+    """
+
+    bot: str
+    day_start_equity: Money
+    other_notional: Money
+    orders_last_minute: int = 0
+    es99_bps: float | None = None
+    anomaly: float | None = None
+    alarm: bool = False
+    kill: bool = False
+    open_order: bool = False
+    unreconciled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Signed quantities in base units, prices in quote per base, money in quote, age in seconds."""
+
+    limits: RiskConfig
+    context: Context
+    spot: bool
+    current: Decimal
+    proposed: Decimal
+    mid: Decimal
+    entry: Decimal | None
+    equity: Decimal
+    peak: Decimal
+    age_s: Decimal
+
+    @property
+    def keep(self) -> Decimal:
+        """The largest position on the proposed side that adds nothing to what is held."""
+        return abs(self.current) if self.current * self.proposed > 0 else ZERO
+
+
+@lru_cache(maxsize=256)
+def exact(number: float) -> Decimal:
+    """A configured or inferred float as the decimal that its shortest text says; NaN and infinities are refused."""
+    value = Decimal(repr(float(number)))
+    if not value.is_finite():
+        raise DataError(f"{number!r} is no number that a limit can be computed from")
+    return value
+
+
+def whole_steps(quantity: Decimal, step: Decimal) -> Decimal:
+    """Toward zero to a whole number of steps."""
+    return (quantity / step).to_integral_value(rounding="ROUND_DOWN") * step
+
+
+def situation(
+    proposal: Proposal,
+    quote: Quote,
+    account: AccountView,
+    limits: RiskConfig,
+    instrument: Instrument,
+    context: Context,
+) -> Situation:
+    """The decision in decimals; DataError if its parts do not belong together."""
+    _fit(proposal, quote, account, instrument)
+    held = account.positions.get(instrument.id)
+    entry = account.entry_prices.get(instrument.id)
+    mid = (quote.bid.value + quote.ask.value) * HALF
+    equity = account.equity.value
+    budget = exact(limits.max_position_pct) * max(equity, ZERO)
+    return Situation(
+        limits=limits,
+        context=context,
+        spot=instrument.contract is Contract.SPOT,
+        current=held.value if held is not None else ZERO,
+        proposed=whole_steps(_share(proposal.exposure) * budget / mid, instrument.step),
+        mid=mid,
+        entry=entry.value if entry is not None else None,
+        equity=equity,
+        peak=account.peak_equity.value,
+        age_s=Decimal(proposal.time - quote.known_at).scaleb(-9),
+    )
+
+
+def _fit(proposal: Proposal, quote: Quote, account: AccountView, instrument: Instrument) -> None:
+    if not proposal.instrument == quote.instrument == instrument.id:
+        raise DataError(
+            f"proposal, quote and instrument differ: {proposal.instrument}, {quote.instrument}, {instrument.id}"
+        )
+    if instrument.contract is Contract.INVERSE:
+        raise DataError(f"{instrument.id} is an inverse contract; only spot and linear contracts can be traded")
+    if quote.known_at > proposal.time or account.time > proposal.time:
+        raise DataError("the quote or the account is from later than the decision")
+    if not ZERO < quote.bid.value <= quote.ask.value:
+        raise DataError(f"the quote is not a market: bid {quote.bid}, ask {quote.ask}")
+
+
+def _share(exposure: Decimal) -> Decimal:
+    if not -1 <= exposure <= 1:
+        raise DataError(f"exposure {exposure} is not a share of the risk budget in [-1, 1]")
+    return exposure
