@@ -1,0 +1,44 @@
+"""The kinds of journal records, so that writers and readers cannot disagree on a word.
+
+Written by the kernel; read by replay, explain, monitoring and the page. A kind's body is fixed: see docs of each
+constant.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ALERT",
+    "DECISION",
+    "END",
+    "EQUITY",
+    "FILL",
+    "KILL",
+    "ORDER",
+    "RELEASE",
+    "START",
+    "UPDATE",
+    "VERDICT",
+]
+
+START = "start"
+"""{bot, revision, schema_hash, config_hash, mode, instruments, seed}; one for each start of the process."""
+DECISION = "decision"
+"""{decision, instrument, state_hash, proposal, inference | null, safe: reason | null}."""
+VERDICT = "verdict"
+"""Verdict.body()."""
+ORDER = "order"
+"""OrderRequest.body(); on disk before the order is sent."""
+UPDATE = "update"
+"""OrderUpdate.body()."""
+FILL = "fill"
+"""Fill.body()."""
+EQUITY = "equity"
+"""Equity.body(); after every fill and at every round of decisions."""
+ALERT = "alert"
+"""Alert.body()."""
+KILL = "kill"
+"""{reason, by}."""
+RELEASE = "release"
+"""{reason, by}."""
+END = "end"
+"""{decisions, fills}; a journal without it was cut off."""
