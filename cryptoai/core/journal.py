@@ -45,12 +45,16 @@ def _checksum(prev: str, seq: int, time: int, kind: str, body: dict[str, Any]) -
     return content_hash(_ENCODER.encode([prev, seq, time, kind, body]).encode(), 32)
 
 
+def _line(record: Record) -> bytes:
+    fields = {"seq": record.seq, "t": record.time, "kind": record.kind, "body": record.body}
+    return _ENCODER.encode(fields | {"prev": record.prev, "sum": record.sum}).encode() + b"\n"
+
+
 def encode(seq: int, time: int, kind: str, body: dict[str, Any], prev: str) -> tuple[Record, bytes]:
     """The record and its line, newline included; InvariantError if the body would not read back as it is."""
     try:
         record = Record(seq, time, kind, body, prev, _checksum(prev, seq, time, kind, body))
-        fields = {"seq": seq, "t": time, "kind": kind, "body": body, "prev": prev, "sum": record.sum}
-        line = _ENCODER.encode(fields).encode() + b"\n"
+        line = _line(record)
         return decode(line, seq, prev), line
     except (DataError, TypeError, ValueError) as error:
         raise InvariantError(f"journal record {seq} ({kind}) has a body that JSON cannot carry: {error}") from None
@@ -62,7 +66,7 @@ def decode(line: bytes, expected_seq: int, prev: str) -> Record:
         raw = json.loads(line)
         record = Record(raw["seq"], raw["t"], raw["kind"], raw["body"], raw["prev"], raw["sum"])
         intact = record.sum == _checksum(record.prev, record.seq, record.time, record.kind, record.body)
-        as_written = _ENCODER.encode(raw).encode() + b"\n" == line
+        as_written = _line(record) == line
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"journal record {expected_seq} is not readable: {error}") from None
     if not (intact and as_written):

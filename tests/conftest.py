@@ -1,0 +1,71 @@
+"""What holds for every test: a scrubbed environment, one torch thread, and no network beyond this machine.
+
+Nothing here fakes a part of the product; it only takes away what a test must not depend on.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+PRIVATE_PREFIXES = ("CRYPTOAI", "BINANCE", "BYBIT", "OKX", "KUBE", "AWS_", "MLFLOW_", "FEAST_")
+
+os.environ["FEAST_USAGE"] = "False"
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+settings.register_profile("shared-machine", deadline=None)  # a busy neighbour is no defect
+settings.load_profile("shared-machine")
+
+
+def _local(address: Any) -> bool:
+    """Whether a socket address stays on this machine: a Unix path, or a loopback host."""
+    if not isinstance(address, tuple):
+        return True
+    host = str(address[0])
+    if host in ("", "localhost", "0.0.0.0", "::"):  # noqa: S104  # as a destination, "any" is this machine
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _guarded(name: str) -> Callable[..., Any]:
+    """The method `name` of every socket, refusing an Internet address that is not this machine's."""
+    original = getattr(socket.socket, name)
+
+    @functools.wraps(original)
+    def guarded(self: socket.socket, *args: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _local(args[-1]):
+            raise PermissionError(f"a test tried to reach {args[-1]!r}; tests stay on this machine")
+        return original(self, *args)
+
+    return guarded
+
+
+for _name in ("connect", "connect_ex", "sendto"):
+    setattr(socket.socket, _name, _guarded(_name))
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting, key or cluster of the person who runs the tests reaches a test."""
+    for name in list(os.environ):
+        if name.upper().startswith(PRIVATE_PREFIXES) and name != "FEAST_USAGE":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> None:
+    """Two cores and equal sums on every machine: torch, where a test has it, runs on one thread."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "set_num_threads") and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
