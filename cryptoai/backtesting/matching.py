@@ -1,0 +1,308 @@
+"""The matching rules of the simulated exchange, compiled: one instrument's events in, fills of our orders out.
+
+`exchange.Exchange` is its only caller; everything is whole ticks, steps and nanoseconds, nothing is a float. The rules,
+pessimistic wherever the tape does not say:
+
+Taking. An order walks the opposite side level by level. What it takes of a level stays taken until the tape sets that
+level anew, so two of our orders never take the same displayed quantity. The tape itself does not react to us.
+
+Queue. A resting order stands behind everything displayed at its price when it arrives (`ahead`). A trade at its price
+by the opposite aggressor first shortens `ahead`, what is left over fills us: 100 ahead, trades of 80, 30 and 50 fill
+an order of 50 with 0, 10 and 40. Quantity that joins the level stands behind us. Quantity that leaves it without a
+trade is taken to have stood behind us, until the level shows less than `ahead`: ahead = min(ahead, displayed), the
+bound that the literature calls risk averse. A trade beyond our price proves that our level was eaten up: `ahead` becomes 0
+and the trade fills us. Where after a whole message the opposite side stands at or beyond our price, its displayed
+quantity fills us at our price. A traded unit and a displayed unit each fill us once, over all of our orders.
+
+Unknown book. From a GAP to the next CLEAR nothing can be taken; resting orders keep `ahead` and fill by trades only.
+
+Ties. Events of a nanosecond come before an order that arrives in it. Our own orders never trade with each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, TRADE, Bytes, EventArray, Ints
+from cryptoai.data_universe.market_microstructure.book import (
+    Arrays,
+    book_apply_row,
+    book_best,
+    book_known,
+    book_qty,
+    book_top,
+)
+
+__all__ = [
+    "AHEAD",
+    "CAP",
+    "FILLED",
+    "FILLS",
+    "FILL_PRICE",
+    "LEFT",
+    "LOTS",
+    "MAKER",
+    "ORDER",
+    "POSITION",
+    "PRICE",
+    "RESTING",
+    "SIDE",
+    "TIME",
+    "State",
+    "Tape",
+    "add_resting",
+    "drop_resting",
+    "exchange_order",
+    "match",
+    "new_state",
+    "replay",
+]
+
+Tape = tuple[Ints, Bytes, Bytes, Bytes, Ints, Ints]
+"""(time int64[n], kind, side, last int8[n], price, qty int64[n]) in the exchange's order."""
+
+SIDE, PRICE, LOTS, LEFT, AHEAD, CAP = range(6)
+"""Columns of `orders`; LEFT is what is not filled yet; CAP is 1 if fills may only shrink the position."""
+
+ORDER, FILL_PRICE, FILLED, MAKER, TIME = range(5)
+"""Columns of `fills`."""
+
+RESTING, TAKEN, FILLS, POSITION, SNAPSHOT = range(5)
+"""Cells of `counts`: lengths of the three lists, our position in steps, and whether a snapshot is under way."""
+
+State = tuple[Ints, Ints, Ints, Ints, Ints]
+"""(counts int64[5], orders int64[k, 6], resting int64[k], taken int64[m, 3], fills int64[f, 5]).
+
+`resting` lists rows of `orders` in the order of price and time; `taken` holds (side, price, steps) that we took.
+"""
+
+_MARKET_BUY = 1 << 62
+
+
+def new_state(orders: int, taken: int, fills: int) -> State:
+    """An empty state with room for so many orders, taken levels and fills not yet read."""
+    zeros = np.zeros
+    return (
+        zeros(5, np.int64),
+        zeros((orders, 6), np.int64),
+        zeros(orders, np.int64),
+        zeros((taken, 3), np.int64),
+        zeros((fills, 5), np.int64),
+    )
+
+
+def exchange_order(events: EventArray) -> Tape:
+    """The columns as the exchange lived them: by event_time, each stream (book, trades) in the order it was told in.
+
+    A time that runs back inside a stream is raised to the one before it: the stream's own order is the truth.
+    """
+    time = events.event_time.copy()
+    is_trade = events.kind == TRADE
+    for stream in (is_trade, ~is_trade):
+        time[stream] = np.maximum.accumulate(time[stream])
+    order = np.argsort(time, kind="stable")
+    kind, side, last = events.kind[order], events.side[order], events.last[order]
+    return time[order], kind, side, last, events.price[order], events.qty[order]
+
+
+@njit(cache=True)
+def replay(book: Arrays, tape: Tape, start: int, until: int, state: State) -> int:
+    """Applies rows from `start` with time <= `until`; returns the next row.
+
+    Stops early when `fills` is nearly full: read and empty it, then call again.
+    """
+    time, kind, side, last, price, qty = tape
+    counts, fills = state[0], state[4]
+    for i in range(start, len(time)):
+        if time[i] > until or counts[FILLS] + counts[RESTING] >= len(fills):
+            return i
+        if kind[i] == TRADE:
+            if counts[RESTING] > 0:
+                _on_trade(state, side[i], price[i], qty[i], time[i])
+            continue
+        book_apply_row(book, kind[i], side[i], price[i], qty[i])
+        if counts[TAKEN] + counts[RESTING] > 0:
+            _on_book(book, state, kind[i], side[i], price[i], qty[i])
+            if last[i] == 1 and kind[i] == LEVEL and counts[RESTING] > 0:
+                _after_message(book, state, time[i])
+    return len(time)
+
+
+@njit(cache=True)
+def match(book: Arrays, state: State, order: int, worst: int, time: int) -> None:
+    """Lets one order take what stands at `worst` ticks or better (0: any price), as taker at the levels' prices."""
+    _take(book, state, order, worst, 0, time)
+
+
+@njit(cache=True)
+def add_resting(book: Arrays, state: State, order: int) -> None:
+    """Queues an order at its price: behind all that is displayed there and behind our own of the same price."""
+    counts, orders, resting, _, _ = state
+    side, price = orders[order, SIDE], orders[order, PRICE]
+    orders[order, AHEAD] = book_qty(book, side, price)
+    at = counts[RESTING]
+    while at > 0 and _before(orders, order, resting[at - 1]):
+        resting[at] = resting[at - 1]
+        at -= 1
+    resting[at] = order
+    counts[RESTING] += 1
+
+
+@njit(cache=True)
+def drop_resting(state: State, order: int) -> bool:
+    """Takes an order out of the queue; False if it was not there."""
+    counts, _, resting, _, _ = state
+    for at in range(counts[RESTING]):
+        if resting[at] == order:
+            for j in range(at, counts[RESTING] - 1):
+                resting[j] = resting[j + 1]
+            counts[RESTING] -= 1
+            return True
+    return False
+
+
+@njit(cache=True)
+def _before(orders: Ints, one: int, other: int) -> bool:
+    """Whether `one`, the newcomer, stands before `other`: buys first, then strictly better prices."""
+    side = orders[one, SIDE]
+    if side != orders[other, SIDE]:
+        return bool(side > orders[other, SIDE])
+    return bool(side * (orders[one, PRICE] - orders[other, PRICE]) > 0)
+
+
+@njit(cache=True)
+def _on_trade(state: State, aggressor: int, price: int, qty: int, time: int) -> None:
+    counts, orders, resting, _, _ = state
+    left = qty
+    for at in range(counts[RESTING]):
+        order = resting[at]
+        beyond = orders[order, SIDE] * (orders[order, PRICE] - price)
+        if orders[order, SIDE] == aggressor or beyond < 0:
+            continue
+        if beyond > 0:
+            orders[order, AHEAD] = 0
+        eaten = min(left, orders[order, AHEAD])
+        orders[order, AHEAD] -= eaten
+        left -= _fill(state, order, orders[order, PRICE], left - eaten, 1, time)
+    _sweep(state)
+
+
+@njit(cache=True)
+def _on_book(book: Arrays, state: State, kind: int, side: int, price: int, qty: int) -> None:
+    counts, orders, resting, taken, _ = state
+    if kind == LEVEL and book_known(book):
+        for at in range(counts[TAKEN] - 1, -1, -1):
+            if taken[at, 0] == side and taken[at, 1] == price:
+                counts[TAKEN] -= 1
+                taken[at] = taken[counts[TAKEN]]
+        for at in range(counts[RESTING]):
+            order = resting[at]
+            if orders[order, SIDE] == side and orders[order, PRICE] == price:
+                orders[order, AHEAD] = min(orders[order, AHEAD], qty)
+    elif kind in (CLEAR, GAP):
+        counts[TAKEN] = 0
+        counts[SNAPSHOT] = 1 if kind == CLEAR else 0
+
+
+@njit(cache=True)
+def _after_message(book: Arrays, state: State, time: int) -> None:
+    """The book is consistent: settle queues after a snapshot, then fill what the opposite side reached."""
+    counts, orders, resting, _, _ = state
+    if not book_known(book):
+        return
+    if counts[SNAPSHOT] == 1:
+        counts[SNAPSHOT] = 0
+        for at in range(counts[RESTING]):
+            order = resting[at]
+            shown = book_qty(book, orders[order, SIDE], orders[order, PRICE])
+            orders[order, AHEAD] = min(orders[order, AHEAD], shown)
+    bid, ask = book_best(book, BID), book_best(book, ASK)
+    for at in range(counts[RESTING]):
+        order = resting[at]
+        price = orders[order, PRICE]
+        far = ask if orders[order, SIDE] == BID else bid
+        if far > 0 and orders[order, SIDE] * (price - far) >= 0:
+            orders[order, AHEAD] = 0
+            _take(book, state, order, price, price, time)
+    _sweep(state)
+
+
+@njit(cache=True)
+def _take(book: Arrays, state: State, order: int, worst: int, at_price: int, time: int) -> None:
+    """Fills `order` from the opposite side; `at_price` is the price paid, 0 for each level's own (a taker).
+
+    Stops, unfilled, where the lists of taken levels or fills are full.
+    """
+    counts, orders, _, taken, fills = state
+    side, depth = orders[order, SIDE], 8
+    limit = worst if worst > 0 or side == ASK else _MARKET_BUY
+    done = 0
+    while True:
+        prices, qtys = np.empty(depth, np.int64), np.empty(depth, np.int64)
+        found = book_top(book, -side, prices, qtys)
+        for n in range(done, found):
+            full = counts[TAKEN] >= len(taken) or counts[FILLS] >= len(fills)
+            if full or orders[order, LEFT] == 0 or side * (prices[n] - limit) > 0:
+                return
+            free = qtys[n] - _taken_at(state, -side, prices[n])
+            price = prices[n] if at_price == 0 else at_price
+            filled = _fill(state, order, price, free, 0 if at_price == 0 else 1, time)
+            if filled > 0:
+                _remember(state, -side, prices[n], filled)
+        if found < depth or depth >= len(taken):
+            return
+        done, depth = depth, depth * 8
+
+
+@njit(cache=True)
+def _taken_at(state: State, side: int, price: int) -> int:
+    taken = state[3]
+    for at in range(state[0][TAKEN]):
+        if taken[at, 0] == side and taken[at, 1] == price:
+            return int(taken[at, 2])
+    return 0
+
+
+@njit(cache=True)
+def _remember(state: State, side: int, price: int, qty: int) -> None:
+    counts, _, _, taken, _ = state
+    for at in range(counts[TAKEN]):
+        if taken[at, 0] == side and taken[at, 1] == price:
+            taken[at, 2] += qty
+            return
+    taken[counts[TAKEN], 0] = side
+    taken[counts[TAKEN], 1] = price
+    taken[counts[TAKEN], 2] = qty
+    counts[TAKEN] += 1
+
+
+@njit(cache=True)
+def _fill(state: State, order: int, price: int, offered: int, maker: int, time: int) -> int:
+    """Fills at most `offered`; returns how much. A capped order stops where the position is zero."""
+    counts, orders, _, _, fills = state
+    side = orders[order, SIDE]
+    lots = min(offered, orders[order, LEFT])
+    if orders[order, CAP] == 1:
+        lots = min(lots, -side * counts[POSITION])
+    if lots <= 0:
+        return 0
+    row = counts[FILLS]
+    fills[row, ORDER], fills[row, FILL_PRICE], fills[row, FILLED] = order, price, lots
+    fills[row, MAKER], fills[row, TIME] = maker, time
+    counts[FILLS] += 1
+    counts[POSITION] += side * lots
+    orders[order, LEFT] -= lots
+    return int(lots)
+
+
+@njit(cache=True)
+def _sweep(state: State) -> None:
+    """Takes finished orders out of the queue."""
+    counts, orders, resting, _, _ = state
+    kept = 0
+    for at in range(counts[RESTING]):
+        if orders[resting[at], LEFT] > 0:
+            resting[kept] = resting[at]
+            kept += 1
+    counts[RESTING] = kept
