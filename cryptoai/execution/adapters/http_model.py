@@ -32,6 +32,8 @@ def request_body(history: Sequence[StateVector]) -> bytes:
     newest = history[-1]
     head = {"instrument": newest.instrument, "known_at": newest.known_at, "schema_hash": newest.schema_hash}
     rows = np.frombuffer(b"".join(state.values for state in history), "<f4").astype(np.float64)
+    if not np.isfinite(rows).all():
+        raise ModelUnavailableError("the state holds a number that is not finite; nothing was asked")
     rows[np.frombuffer(b"".join(state.mask for state in history), np.uint8) == 0] = np.nan  # orjson writes null
     table = rows.reshape(len(history), newest.width)
     return orjson.dumps({**head, "history": table}, option=orjson.OPT_SERIALIZE_NUMPY)

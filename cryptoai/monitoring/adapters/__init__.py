@@ -1,0 +1,1 @@
+"""Monitoring's vendors: Prometheus' text format."""
