@@ -84,6 +84,8 @@ def tensor_hashes(path: Path) -> dict[str, str]:
     raw = path.read_bytes()
     try:
         (length,) = struct.unpack_from("<Q", raw)
+        if length > len(raw) - 8:
+            raise ValueError("its header is cut short")
         header = json.loads(raw[8 : 8 + length])
         header.pop("__metadata__", None)
         return {name: _tensor_hash(entry, raw[8 + length :]) for name, entry in sorted(header.items())}
