@@ -1,0 +1,434 @@
+"""The one loop: market in, venue's news in, decisions out, in every mode.
+
+A composition root builds a `Kernel` from ports and calls `step` with the time of its clock: a backtest as fast as it
+can, a live bot when the clock says so. The kernel reads no clock, draws no random number and imports no market data,
+so the same inputs give a byte-identical journal.
+
+Order of a step: advance the market, take in what the venue said, watch the limits that need no decision (drawdown, kill
+switch), cancel what is too old, and once an interval decide for each instrument. An order is journalled before it is
+sent (invariant 5); nothing but what the judge minted is sent (invariant 1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from cryptoai.core.bundle import canonical_json
+from cryptoai.core.clock import MS, SECOND
+from cryptoai.core.config import Config
+from cryptoai.core.errors import DataError, InvariantError, PermanentError, TransientError, VenueError
+from cryptoai.core.ids import content_hash
+from cryptoai.core.instruments import Instrument
+from cryptoai.core.journal import Record
+from cryptoai.core.messages import (
+    AccountView,
+    Alert,
+    Fill,
+    OrderStatus,
+    OrderUpdate,
+    Quote,
+    Severity,
+    Side,
+    Verdict,
+)
+from cryptoai.core.money import Money, Quantity
+from cryptoai.core.state import StateVector
+from cryptoai.execution import kinds
+from cryptoai.execution.account import Account
+from cryptoai.execution.orders import Order, Orders
+from cryptoai.execution.ports import JournalSink, Market, Model, Venue
+from cryptoai.execution.proposing import Thought, propose, refusal
+from cryptoai.execution.reconcile import reconcile
+from cryptoai.execution.replay import Past, replay
+from cryptoai.risk_engine.approved import ApprovedOrder
+from cryptoai.risk_engine.judge import DENIED, judge
+from cryptoai.risk_engine.kill_switch import KillSwitch
+from cryptoai.risk_engine.limits import drawdown_breach
+from cryptoai.risk_engine.situation import Context
+
+__all__ = ["Kernel"]
+
+ADOPTED = "adopted"
+"""Client order id of the entries that bring our position to the venue's."""
+
+
+@dataclass(eq=False)
+class Kernel:
+    """One bot. `account` and `orders` may be read by anyone and are changed by the kernel only.
+
+    `schema_hash` and `seed` only go into the journal's start record.
+    """
+
+    bot: str
+    revision: str
+    instruments: tuple[Instrument, ...]
+    config: Config
+    market: Market
+    venue: Venue
+    model: Model
+    journal: JournalSink
+    kill_switch: KillSwitch
+    schema_hash: str = ""
+    seed: int = 0
+
+    account: Account = field(init=False)
+    orders: Orders = field(init=False)
+    decisions: int = field(init=False, default=0)
+    fills: int = field(init=False, default=0)
+    blocked: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        if not self.instruments or len({i.id for i in self.instruments}) != len(self.instruments):
+            raise InvariantError("a kernel needs at least one instrument, each once")
+        self._take(replay((), self.bot, self.instruments, Money(Decimal(str(self.config.execution.initial_cash)))))
+        self._interval = self.config.execution.decision_interval_ms * MS
+        self._ttl = self.config.execution.order_ttl_ms * MS
+        self._episodes: set[str] = set()
+        self._started = False
+        self._flat = False
+        self._now = self._next = self._origin = 0
+        size = self.config.model.context
+        self._history: dict[str, deque[StateVector]] = {i.id: deque(maxlen=size) for i in self.instruments}
+
+    # ------------------------------------------------------------------ public
+
+    def resume(self, records: list[Record]) -> None:
+        """Goes on where the journal ends: call it once, before the first step, with the records of the journal.
+
+        A kill that the journal holds and no person released since is engaged again.
+        """
+        if self._started:
+            raise InvariantError("a kernel resumes before its first step, not after")
+        past = replay(records, self.bot, self.instruments, self.account.initial)
+        self._take(past)
+        self._now = past.last_time
+        if past.killed is not None and self.kill_switch.state.time < past.killed[0]:
+            time, reason, by = past.killed
+            self.kill_switch.engage(reason, by, time)
+
+    def step(self, now_ns: int) -> None:
+        """Brings the bot to `now_ns`; may be called as often as wanted, decisions keep their interval."""
+        if now_ns < self._now:
+            raise InvariantError(f"the kernel was stepped back from {self._now} to {now_ns}")
+        self._now = now_ns
+        first, self._started = not self._started, True
+        if first:
+            self._next = self._origin = now_ns
+            self._write(kinds.START, self._start_body())
+        self.market.advance(now_ns)
+        self._mark()
+        self._absorb()
+        if first:
+            self._reconcile()
+        self._guard()
+        self._expire()
+        if now_ns >= self._next:
+            self._round()
+
+    def wake(self) -> int:
+        """The earliest time (ns) at which a step has something to do of its own: decide, or cancel an old order."""
+        expiries = [o.request.time + self._ttl for o in self.orders.open() if not o.cancel_asked]
+        return min([self._next, *expiries])
+
+    def accept(self, reason: str, by: str) -> None:
+        """A person accepts what reconciliation could not explain: the venue's positions become ours."""
+        if not reason.strip() or not by.strip():
+            raise InvariantError("accepting an unexplained position needs a name (by) and a reason")
+        self._adopt(self.account.differences(self.venue.positions(self._now)))
+        self.blocked = False
+        self._alert(Severity.WARNING, "reconciliation_accepted", f"{by}: {reason}")
+
+    def finish(self, now_ns: int) -> None:
+        """Asks to cancel what is open, takes in the last news and closes the journal's story; positions stay."""
+        if not self._started:
+            self.step(now_ns)
+        self._now = now_ns
+        self.market.advance(now_ns)
+        self._mark()
+        for order in self.orders.open():
+            self._cancel(order)
+        self._absorb()
+        self._record_equity()
+        self._write(kinds.END, {"decisions": self.decisions, "fills": self.fills})
+
+    # ------------------------------------------------------------------ news
+
+    def _mark(self) -> None:
+        for instrument in self.instruments:
+            quote = self.market.quote(instrument.id)
+            if quote is not None:
+                self.account.mark(instrument.id, quote.mid)
+
+    def _absorb(self) -> None:
+        for event in self.venue.poll(self._now):
+            if self.orders.get(event.client_order_id) is None:
+                self.blocked = True
+                self._alert(
+                    Severity.CRITICAL, "unknown_order", f"the venue speaks of {event.client_order_id}: not ours"
+                )
+            elif isinstance(event, Fill):
+                self._on_fill(event)
+            elif self.orders.update(event):
+                self._write(kinds.UPDATE, event.body())
+
+    def _on_fill(self, fill: Fill) -> None:
+        if self.orders.fill(fill):
+            self._book(fill)
+
+    def _book(self, fill: Fill) -> None:
+        self.account.fill(fill)
+        self.fills += 1
+        self._write(kinds.FILL, fill.body())
+        self._record_equity()
+
+    def _reconcile(self) -> None:
+        """On every start: the venue's word against the journal's."""
+        found = reconcile(self.orders, self.account, self.venue.open_orders(self._now), self.venue.positions(self._now))
+        for request in found.adopt:
+            self.orders.add(request, OrderStatus.OPEN)
+            self._alert(Severity.WARNING, "order_adopted", f"{request.client_order_id} was open at the venue")
+        for order_id in found.lost:
+            order = self.orders.get(order_id)
+            if order is not None:
+                self._close(order, OrderStatus.CANCELLED, "the venue does not have it after a restart")
+        for problem in found.problems:
+            self.blocked = True
+            self._alert(Severity.CRITICAL, "unreconciled", f"{problem}; nothing is traded until a person accepts it")
+
+    def _adopt(self, gaps: dict[str, Quantity]) -> None:
+        """Books entries at the mark, without a fee, that make our positions the venue's."""
+        for name, gap in gaps.items():
+            mark = self.account.marks.get(name)
+            if mark is None:
+                raise DataError(f"a position in {name} cannot be adopted: close it by hand, the bot has no price of it")
+            entry = Fill(
+                client_order_id=ADOPTED,
+                fill_id=f"{ADOPTED}-{self._now}-{name}",
+                instrument=name,
+                side=Side.BUY if gap > Quantity.zero() else Side.SELL,
+                price=mark,
+                quantity=abs(gap),
+                fee=Money.zero(),
+                maker=False,
+                event_time=self._now,
+                known_at=self._now,
+            )
+            self._book(entry)
+
+    # ------------------------------------------------------------------ watch
+
+    def _guard(self) -> None:
+        """The switch first, so that a person's release is not undone by the drawdown that it forgives."""
+        self._obey_switch()
+        breach = drawdown_breach(self.account.equity(), self.account.peak, self.config.risk)
+        if breach is not None and not self._killed:
+            self.kill_switch.engage(f"drawdown {breach.wanted} reached {breach.allowed}", "risk engine", self._now)
+            self._obey_switch()
+        if self._killed:
+            self._verify_flat()
+
+    def _obey_switch(self) -> None:
+        state = self.kill_switch.refresh()
+        if state.engaged and not self._killed:
+            self._on_kill(state.reason, state.by)
+        elif self._killed and not state.engaged:
+            self._on_release(state.reason, state.by)
+
+    def _on_kill(self, reason: str, by: str) -> None:
+        self._killed, self._flat, self._next = True, False, self._now
+        self._write(kinds.KILL, {"reason": reason, "by": by})
+        self._alert(Severity.CRITICAL, "kill", f"{by}: {reason}; flattening, only reducing orders pass")
+        for order in self.orders.open():
+            self._cancel(order)
+
+    def _on_release(self, reason: str, by: str) -> None:
+        self._record_equity()
+        self._killed = False
+        self._write(kinds.RELEASE, {"reason": reason, "by": by})
+        self.account.forgive_drawdown()
+        for history in self._history.values():
+            history.clear()
+
+    def _verify_flat(self) -> None:
+        """Flat is what the venue says is flat; a rest that only the venue knows is taken over and flattened too."""
+        if self.account.quantities() or self.orders.open():
+            self._flat = False
+        elif not self._flat:
+            gaps = self.account.differences(self.venue.positions(self._now))
+            known = {name: gap for name, gap in gaps.items() if name in self.account.marks}
+            self._flat = not gaps
+            self._episode("position_mismatch", bool(gaps), Severity.CRITICAL, f"the venue still holds {_plain(gaps)}")
+            if self._flat:
+                self._alert(Severity.INFO, "flat_verified", "the venue holds no position of this bot")
+            if known:
+                self._adopt(known)
+                self._next = self._now
+
+    def _expire(self) -> None:
+        for order in self.orders.open():
+            if not order.cancel_asked and self._now - order.request.time >= self._ttl:
+                self._cancel(order)
+
+    def _cancel(self, order: Order) -> None:
+        if order.cancel_asked:
+            return
+        try:
+            self.venue.cancel(order.request.client_order_id, self._now)
+            order.cancel_asked = True
+        except VenueError as error:
+            self._close(order, OrderStatus.CANCELLED, _line(error))
+        except TransientError as error:
+            self._alert(Severity.WARNING, "venue_unavailable", f"cancel of {order.request.client_order_id}: {error}")
+
+    # ------------------------------------------------------------------ decide
+
+    def _round(self) -> None:
+        self._next = self._now + self._interval - (self._now - self._origin) % self._interval
+        self._record_equity()
+        for instrument in self.instruments:
+            self._decide(instrument)
+
+    def _decide(self, instrument: Instrument) -> None:
+        quote = self.market.quote(instrument.id)
+        view = self.account.view(self._now, len(self.orders.open()))
+        thought = self._think(instrument.id, quote, view)
+        number, self.decisions = self.decisions, self.decisions + 1
+        proposal = propose(
+            thought, number, self._now, instrument.id, self.revision, self.config.risk, at_once=self._killed
+        )
+        body = {"decision": number, "instrument": instrument.id, "state_hash": proposal.state_hash}
+        inference = thought.inference.body() if thought.inference is not None else None
+        self._write(kinds.DECISION, body | {"proposal": proposal.body(), "inference": inference, "safe": thought.safe})
+        context = self._context(instrument.id, thought)
+        verdict, order = judge(proposal, quote, view, self.config.risk, self.config.execution, instrument, context)
+        self._write(kinds.VERDICT, verdict.body())
+        self._tell(instrument.id, quote, thought, verdict)
+        if order is not None:
+            self._submit(order)
+
+    def _think(self, instrument: str, quote: Quote | None, view: AccountView) -> Thought:
+        """Asks the model; any answer but a good one in time gives the safe action."""
+        try:
+            state = self.market.state(instrument, self._now, view)
+        except (TransientError, PermanentError) as error:
+            return Thought(None, None, f"no state: {_line(error)}")
+        history = self._history[instrument]
+        history.append(state)
+        if self._killed or quote is None:
+            return Thought(state, None, "kill switch engaged" if self._killed else "no quote is known")
+        try:
+            inference = self.model.decide(tuple(history))
+        except (TransientError, PermanentError, ValueError, OSError) as error:
+            return Thought(state, None, f"model unavailable: {_line(error)}")
+        return Thought(state, inference, refusal(inference, state, self.revision))
+
+    def _context(self, instrument: str, thought: Thought) -> Context:
+        trusted = thought.trusted
+        while self._adding and self._adding[0] <= self._now - 60 * SECOND:
+            self._adding.popleft()
+        return Context(
+            bot=self.bot,
+            day_start_equity=self.account.day_start,
+            other_notional=self._other_notional(instrument),
+            orders_last_minute=len(self._adding),
+            es99_bps=trusted.es99_bps if trusted is not None else None,
+            anomaly=trusted.anomaly if trusted is not None else None,
+            alarm=trusted.alarm if trusted is not None else False,
+            kill=self._killed,
+            open_order=any(not (self._killed and o.cancel_asked) for o in self.orders.open(instrument)),
+            unreconciled=self.blocked,
+        )
+
+    def _other_notional(self, instrument: str) -> Money:
+        """Gross notional of the other instruments, as if what is open there were filled."""
+        total = Money.zero()
+        for name in self.account.positions:
+            if name != instrument:
+                opening = [o.remaining for o in self.orders.open(name) if not o.request.reduce_only]
+                total = total + self.account.notional(name, sum(opening, start=Quantity.zero()))
+        return total
+
+    def _tell(self, instrument: str, quote: Quote | None, thought: Thought, verdict: Verdict) -> None:
+        """Alerts, once per episode."""
+        age = self._now - quote.known_at if quote is not None else None
+        stale = age is None or age > self.config.risk.max_data_age_s * SECOND
+        since = f"since {quote.known_at}" if quote is not None else "since the start"
+        self._episode(f"stale_data {instrument}", stale, Severity.WARNING, f"no new quote of {instrument} {since}")
+        unavailable = thought.safe is not None and not self._killed and quote is not None
+        self._episode(f"model_unavailable {instrument}", unavailable, Severity.WARNING, f"safe action: {thought.safe}")
+        denied = [b.allowed for b in verdict.bounds if b.limit == DENIED]
+        self._episode(f"risk_denial {instrument}", bool(denied), Severity.WARNING, f"{instrument}: {denied}")
+
+    def _submit(self, order: ApprovedOrder) -> None:
+        request = order.request
+        self._write(kinds.ORDER, request.body())
+        entry = self.orders.add(request)
+        self.orders.sent(request.client_order_id)
+        if not request.reduce_only:
+            self._adding.append(self._now)
+        try:
+            self.venue.submit(order, self._now)
+        except VenueError as error:
+            self._close(entry, OrderStatus.REJECTED, _line(error))
+        except TransientError as error:
+            self._alert(Severity.WARNING, "venue_unavailable", f"order {request.client_order_id}: {_line(error)}")
+
+    # ------------------------------------------------------------------ records
+
+    def _take(self, past: Past) -> None:
+        self.account, self.orders = past.account, past.orders
+        self.decisions, self.fills = past.decisions, past.fills
+        self._adding = deque(past.adding)
+        self._killed = past.killed is not None
+
+    def _start_body(self) -> dict[str, object]:
+        return {
+            "bot": self.bot,
+            "revision": self.revision,
+            "schema_hash": self.schema_hash,
+            "config_hash": content_hash(canonical_json(self.config.model_dump(mode="json")), 32),
+            "mode": self.config.execution.mode,
+            "instruments": [i.id for i in self.instruments],
+            "seed": self.seed,
+        }
+
+    def _close(self, order: Order, status: OrderStatus, reason: str) -> None:
+        """Our own word that an order is over, journalled like the venue's."""
+        request = order.request
+        update = OrderUpdate(
+            client_order_id=request.client_order_id,
+            instrument=request.instrument,
+            status=status,
+            event_time=self._now,
+            known_at=self._now,
+            reason=reason,
+        )
+        self.orders.update(update)
+        self._write(kinds.UPDATE, update.body())
+
+    def _record_equity(self) -> None:
+        self._write(kinds.EQUITY, self.account.observe(self._now).body())
+
+    def _alert(self, severity: Severity, name: str, message: str) -> None:
+        self._write(kinds.ALERT, Alert(time=self._now, severity=severity, name=name, message=message).body())
+
+    def _episode(self, key: str, active: bool, severity: Severity, message: str) -> None:
+        """An alert when something begins; none while it lasts."""
+        if active and key not in self._episodes:
+            self._alert(severity, key.split(" ", 1)[0], message)
+            self._episodes.add(key)
+        elif not active:
+            self._episodes.discard(key)
+
+    def _write(self, kind: str, body: dict[str, object]) -> None:
+        self.journal.append(kind, self._now, body)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _plain(gaps: dict[str, Quantity]) -> str:
+    return ", ".join(f"{gap} {name}" for name, gap in gaps.items())
