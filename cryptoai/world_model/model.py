@@ -38,12 +38,16 @@ WEIGHTS = {"returns": 1.0, "dynamics": 0.5, "representation": 0.1, "reconstructi
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Training sequences. values, mask: (B, T, 200); returns (B, T, H) in volatility units; known (B, T, H)."""
+    """Training sequences. values, mask: (B, T, 200); returns, known (B, T, H); scored (B, T).
+
+    Returns are in volatility units. A step that is not `scored` is context only: it adds to no term of the loss.
+    """
 
     values: Tensor
     mask: Tensor
     returns: Tensor
     known: Tensor
+    scored: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class WorldModel(nn.Module):
 
     return_scale: Tensor
     base: Tensor
+    trust: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -97,12 +102,17 @@ class WorldModel(nn.Module):
             nn.init.zeros_(parameter)  # the first forecast is `base`, exactly
         self.register_buffer("return_scale", torch.ones(()))
         self.register_buffer("base", _wide_base())
+        self.register_buffer("trust", torch.ones(len(HORIZONS)))
         self.feature_dim = hidden + latent
 
     def set_units(self, return_scale: float, base: Tensor) -> None:
         """`return_scale`: log return of a volatility unit; `base` (H, 3, K): the mixture that forecasts start from."""
         self.return_scale.fill_(return_scale)
         self.base.copy_(base)
+
+    def set_trust(self, trust: Tensor) -> None:
+        """(H,) in [0, 1]: how far forecasts may leave `base`; training measures it where the model was not fitted."""
+        self.trust.copy_(trust)
 
     def observe(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Observed:
         """values, mask (B, T, 200) in one pass; z is drawn with `generator`, or is the mode without one."""
@@ -115,8 +125,8 @@ class WorldModel(nn.Module):
         with torch.autocast(seen.h.device.type, enabled=False):
             terms = {
                 "returns": self._return_loss(seen.h, batch),
-                "reconstruction": _masked_mean(self._misfit(seen.z, scaled, present), seen.valid),
-                **_latent_losses(seen),
+                "reconstruction": _masked_mean(self._misfit(seen.z, scaled, present), seen.valid & batch.scored),
+                **_latent_losses(seen, batch.scored),
             }
         if set(terms) != set(WEIGHTS):
             raise InvariantError("a loss term of the world model has no weight")
@@ -125,7 +135,7 @@ class WorldModel(nn.Module):
     def mixture(self, h: Tensor) -> ReturnMixture:
         """h (..., hidden) -> returns of the next 1, 4, 16 steps; differentiable."""
         raw = self.returns(h).float().unflatten(-1, (len(HORIZONS), 3, COMPONENTS))
-        return ReturnMixture.of(raw + self.base)
+        return ReturnMixture.of(self.trust[:, None, None] * raw + self.base)
 
     @torch.no_grad()
     def start(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None, room: int = 16) -> Latent:
@@ -164,8 +174,9 @@ class WorldModel(nn.Module):
         return logits
 
     def _return_loss(self, h: Tensor, batch: Batch) -> Tensor:
-        target = torch.where(batch.known, batch.returns, 0.0)
-        return _masked_mean(-self.mixture(h.float()).log_prob(target), batch.known)
+        known = batch.known & batch.scored.unsqueeze(-1)
+        target = torch.where(known, batch.returns, 0.0)
+        return _masked_mean(-self.mixture(h.float()).log_prob(target), known)
 
     def _misfit(self, z: Tensor, scaled: Tensor, present: Tensor) -> Tensor:
         """(B, T): squared error summed over the present features (unit-variance Gaussian, up to a constant)."""
@@ -185,10 +196,10 @@ def load(folder: Path, config: ModelConfig) -> WorldModel:
     return model.eval().requires_grad_(False)
 
 
-def _latent_losses(seen: Observed) -> dict[str, Tensor]:
+def _latent_losses(seen: Observed, scored: Tensor) -> dict[str, Tensor]:
     """KL balance: the prior at t learns the posterior at t + 1, and (weaker) the posterior to be predictable."""
     prior, after = seen.prior[:, :-1], seen.posterior[:, 1:]
-    valid = seen.valid[:, :-1] & seen.valid[:, 1:]
+    valid = seen.valid[:, :-1] & seen.valid[:, 1:] & scored[:, 1:]
     return {
         "dynamics": _masked_mean(kl(after.detach(), prior).clamp(min=FREE_NATS), valid),
         "representation": _masked_mean(kl(after, prior.detach()).clamp(min=FREE_NATS), valid),
