@@ -16,8 +16,12 @@ import torch
 
 from cryptoai.black_swan.anomaly import Mahalanobis
 from cryptoai.black_swan.evt import Tail, fit_tail
+from cryptoai.data_universe.schema import WIDTH, group_slice
 
-__all__ = ["RiskModel"]
+__all__ = ["IGNORED", "RiskModel"]
+
+IGNORED = ("asset", "portfolio")
+"""Groups that cannot be anomalous: the calendar and the contract are not the market, and neither are we."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,12 @@ class RiskModel:
         *,
         min_exceed: int = 100,
     ) -> Self:
-        """values, mask [N, D] in time order; surprises [M] without unit, of either sign: both sides are losses."""
+        """values, mask [N, 200] in time order; surprises [M] without unit, of either sign: both sides are losses."""
         tail = fit_tail(np.abs(surprises), min_exceed=min_exceed)
-        return cls(tail, Mahalanobis.fit(values, mask))
+        judged = np.ones(WIDTH, dtype=bool)
+        for group in IGNORED:
+            judged[group_slice(group)] = False
+        return cls(tail, Mahalanobis.fit(values, mask & judged))
 
     def loss(self, p: float, mean: float, sd: float) -> tuple[float, float]:
         """(VaR, ES) at level `p` of the worse side of one step, in the unit of the forecast's `mean` and `sd`."""

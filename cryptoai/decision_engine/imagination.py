@@ -17,7 +17,7 @@ from cryptoai.decision_engine.policy import Policy
 from cryptoai.decision_engine.reward import reward
 from cryptoai.decision_engine.rollout import Rollout
 
-__all__ = ["Dynamics", "MarketLatent", "imagine"]
+__all__ = ["Dynamics", "Forecast", "MarketLatent", "imagine"]
 
 
 class MarketLatent(Protocol):
@@ -29,6 +29,15 @@ class MarketLatent(Protocol):
         ...
 
 
+class Forecast(Protocol):
+    """A distribution of the next returns."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, horizons), in volatility units; horizon 0 is the next step."""
+        ...
+
+
 Latent = TypeVar("Latent", bound=MarketLatent)
 
 
@@ -37,6 +46,10 @@ class Dynamics(Protocol[Latent]):
 
     def step(self, latent: Latent, generator: torch.Generator) -> tuple[Latent, Tensor]:
         """The next latent, drawn, and the return (B,) on the way there, in volatility units."""
+        ...
+
+    def forecast(self, latent: Latent) -> Forecast:
+        """Of the returns that `step` draws from, shortest horizon first."""
         ...
 
 
@@ -53,7 +66,8 @@ def imagine(
     """`horizon` steps from each of B starts, all truncated at the end (the market goes on).
 
     cost: of one unit of exposure traded at full urgency, in volatility units. The exposure that each life starts with
-    is drawn: half start flat, half anywhere in [-1, 1], because trading will meet both.
+    is drawn: half start flat, half anywhere in [-1, 1], because trading will meet both. `starts` may be written on
+    (its cache): fork it to use it twice.
     """
     latent, exposure = starts, _first_exposures(starts.feature, generator)
     rows: list[tuple[Tensor, ...]] = []
@@ -61,8 +75,9 @@ def imagine(
         feature, held = latent.feature, exposure
         actions = policy(feature, held)
         raw = actions.sample(generator)
+        expected = world_model.forecast(latent).mean[:, 0]
         latent, returns = world_model.step(latent, generator)
-        result = reward(torch.tanh(raw), held, returns, cost)
+        result = reward(torch.tanh(raw), held, returns, cost, expected=expected)
         exposure = result.exposure
         rows.append((feature, held, raw, actions.log_prob(raw), result.reward, critic(feature, held)))
     features, exposures, raws, log_probs, rewards, values = (torch.stack(column) for column in zip(*rows, strict=True))

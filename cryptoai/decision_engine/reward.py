@@ -42,8 +42,11 @@ def wanted_exposure(action: Tensor) -> Tensor:
     return action[..., 0] * action[..., 1].clamp(min=0.0)
 
 
-def reward(action: Tensor, before: Tensor, returns: Tensor, cost: float) -> Step:
+def reward(action: Tensor, before: Tensor, returns: Tensor, cost: float, *, expected: Tensor | None = None) -> Step:
     """action (B, 4) in [-1, 1], exposure before (B,), next return (B,) -> what is held and earned.
+
+    expected (B,): the mean of that return given what was known, if it is; profit is then paid in expectation, which has
+    the same mean and far less noise (Rao-Blackwell), while the downside meets the return itself.
 
     profit = exposure * return. Timing trades certainty of execution against its price: at full urgency the whole change
     is traded at `cost` a unit, a patient order trades half of it at 0.4 of that. Leverage costs and earns nothing.
@@ -52,9 +55,10 @@ def reward(action: Tensor, before: Tensor, returns: Tensor, cost: float) -> Step
     urgency = 0.5 * (action[..., 3] + 1.0)
     change = (PATIENT_FILL + (1.0 - PATIENT_FILL) * urgency) * (wanted_exposure(action) - before)
     exposure = before + change
-    profit = exposure * returns
+    drawn = exposure * returns
+    profit = drawn if expected is None else exposure * expected
     fee = cost * (PATIENT_COST + (1.0 - PATIENT_COST) * urgency) * change.abs()
     charge = LEVERAGE_CHARGE * exposure.abs() * (0.5 * (action[..., 2] + 1.0)) ** 2
     spent = -(fee + charge)
-    downside = -(-(profit + spent) - TAIL_START).clamp(min=0.0)
+    downside = -(-(drawn + spent) - TAIL_START).clamp(min=0.0)
     return Step(exposure, torch.stack([profit, spent, downside], -1))

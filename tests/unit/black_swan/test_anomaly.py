@@ -7,6 +7,7 @@ from cryptoai.black_swan.alarm import ALARM, Hysteresis
 from cryptoai.black_swan.anomaly import Mahalanobis, ledoit_wolf
 from cryptoai.black_swan.guard import RiskModel
 from cryptoai.core.errors import BundleError, DataError
+from cryptoai.data_universe.schema import WIDTH, group_slice
 
 
 def factor_data(rows: int, seed: int, dims: int = 40) -> np.ndarray:
@@ -107,9 +108,22 @@ def test_alarm_is_held_until_calm_is_proved() -> None:
     assert ALARM.raised([float("nan")])
 
 
+def test_the_calendar_and_our_own_position_are_never_strange() -> None:
+    """Wild values in the asset and portfolio groups leave the score of a state as it is."""
+    train = factor_data(400, 1, WIDTH)
+    model = RiskModel.fit(train, all_present(train), np.random.default_rng(4).standard_t(5, size=4000))
+    wild = train[:1].copy()
+    for group in ("asset", "portfolio"):
+        wild[:, group_slice(group)] = 1e6
+    score = model.anomaly.score
+    assert score(wild, all_present(wild)) == score(train[:1], all_present(wild))
+    wild[:, group_slice("flow")] = 1e6
+    assert score(wild, all_present(wild)) > 1
+
+
 def test_the_risk_model_survives_storage() -> None:
     """What training stores is what inference uses, bit for bit; a missing tensor is named."""
-    train = factor_data(1500, 1)
+    train = factor_data(400, 1, WIDTH)
     surprises = np.random.default_rng(4).standard_t(5, size=4000)
     model = RiskModel.fit(train, all_present(train), surprises)
     stored = model.tensors()
@@ -123,7 +137,7 @@ def test_the_risk_model_survives_storage() -> None:
 
 def test_the_loss_grows_with_the_forecast() -> None:
     """Twice the forecast deviation is twice the loss, and the shortfall is worse than the quantile."""
-    train = factor_data(1500, 1)
+    train = factor_data(400, 1, WIDTH)
     model = RiskModel.fit(train, all_present(train), np.random.default_rng(4).standard_t(5, size=4000))
     var, es = model.loss(0.99, 0.0, 1.0)
     assert model.loss(0.99, 0.0, 2.0) == (pytest.approx(2 * var), pytest.approx(2 * es))

@@ -24,6 +24,11 @@ class Latent:
         return self.signal
 
 
+@dataclass(frozen=True)
+class Expected:
+    mean: Tensor
+
+
 class Signalled(nn.Module):
     """A market whose next return is `beta` times an AR(.9) signal that the feature shows, plus noise."""
 
@@ -32,6 +37,9 @@ class Signalled(nn.Module):
     def __init__(self, beta: float) -> None:
         super().__init__()
         self.beta = nn.Parameter(torch.tensor(beta))
+
+    def forecast(self, latent: Latent) -> Expected:
+        return Expected(self.beta * latent.signal)
 
     def step(self, latent: Latent, generator: torch.Generator) -> tuple[Latent, Tensor]:
         noise = torch.randn(2, len(latent.signal), generator=generator)
@@ -76,13 +84,14 @@ def test_the_same_seed_imagines_the_same_lives() -> None:
 
 
 def test_what_was_held_is_what_the_next_step_sees() -> None:
-    """Profit divided by the exposure after the trade is the market's return, and that exposure is the next input."""
+    """The exposure after a trade is the next step's input, and profit is that exposure times the expected return."""
     policy, critic = agent()
     rollout = imagine(Signalled(1.0), policy, critic, starts(0), 6, 0.0, torch.Generator().manual_seed(3))
     action = torch.tanh(rollout.raw)
     traded = 0.5 + 0.25 * (action[..., 3] + 1)
     held = rollout.exposures + traded * (wanted_exposure(action) - rollout.exposures)
     assert torch.allclose(held[:-1], rollout.exposures[1:], atol=1e-6)
+    assert torch.allclose(rollout.rewards[..., 0], held * rollout.features[..., 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("beta", [1.0, -1.0])

@@ -35,6 +35,12 @@ def test_downside_counts_only_deep_losses() -> None:
     assert losses.reward[:, 2].tolist() == pytest.approx([-1.355, 0.0])
 
 
+def test_profit_in_expectation_keeps_the_downside_of_what_happened() -> None:
+    """With an expected return of .5 and a drawn one of -3: profit .5, downside of a loss of 3."""
+    step = reward(act(1, 1), torch.ones(1), torch.tensor([-3.0]), cost=1.0, expected=torch.tensor([0.5]))
+    assert step.reward[0].tolist() == pytest.approx([0.5, 0.0, -1.355])
+
+
 def test_leverage_is_charged_only_on_what_is_held() -> None:
     """Full leverage costs .01 a unit of exposure, and nothing when flat."""
     held = reward(act(1, 1, leverage=1), torch.tensor([1.0]), torch.tensor([0.0]), cost=1.0)
