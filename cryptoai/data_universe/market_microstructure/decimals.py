@@ -20,7 +20,7 @@ from cryptoai.data_universe.events import Bytes, Ints
 __all__ = ["GOOD", "NEGATIVE", "NOT_A_NUMBER", "OFF_GRID", "ROUNDED", "Grid", "parse_pairs"]
 
 GOOD, ROUNDED, NOT_A_NUMBER, NEGATIVE, OFF_GRID = range(5)
-"""What became of a pair. ROUNDED: an order older than a change of step rests with a finer quantity; it is rounded down."""
+"""What became of a pair. ROUNDED: an order older than a change of step has a finer quantity, which is rounded down."""
 
 _MOST_DIGITS = 18
 _NEWLINE, _POINT, _MINUS, _ZERO = (ord(c) for c in "\n.-0")
