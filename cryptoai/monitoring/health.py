@@ -108,7 +108,7 @@ def _decisions(head: Mapping[str, Any]) -> str:
 
 def _money(head: Mapping[str, Any]) -> str:
     change = head["equity"].get("change", 0.0)
-    return f"equity {change:+.3%} after costs"
+    return f"equity {change:+.3%} after costs".replace("-", "−")
 
 
 def _span(seconds: float) -> str:

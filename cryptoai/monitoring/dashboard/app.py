@@ -1,7 +1,7 @@
 """The dashboard as a Starlette application: the page, its JSON, its live stream, and GET /metrics for Prometheus.
 
-Made by the composition root (`cryptoai dashboard`) and by tests. Read-only: no route changes anything, and nothing secret
-is in a journal, so it needs no login beside a bot. Everything is served from here, no other host is asked.
+Made by the composition root (`cryptoai dashboard`) and by tests. Read-only: no route changes anything and no secret
+is in a journal, so it needs no login beside a bot. Everything is served from here; no other host is asked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Exposition = Callable[[Iterable[Sample]], tuple[bytes, str]]
 """Renders samples for GET /metrics: (body, content type)."""
 
 _STATIC = Path(__file__).parent / "static"
-_GOING_AWAY, _TRY_LATER, _POLICY = 1001, 1013, 1008
+_TRY_LATER, _POLICY = 1013, 1008
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -133,7 +133,7 @@ async def _stream(live: Live, socket: WebSocket) -> None:
             return
         finally:
             gone.cancel()
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await socket.close(_TRY_LATER)
 
 
