@@ -22,7 +22,7 @@ from cryptoai.core.money import Price, Quantity
 from cryptoai.risk_engine.approved import ApprovedOrder, mint
 from cryptoai.risk_engine.limits import LIMITS
 from cryptoai.risk_engine.pricing import distance_bps, limit_price, on_tick, worst_price
-from cryptoai.risk_engine.situation import ZERO, Situation, exact, situation, whole_steps
+from cryptoai.risk_engine.situation import ZERO, Situation, exact, floor_to_step, situation
 from cryptoai.risk_engine.situation import Context as JudgeContext
 
 __all__ = ["DENIED", "judge"]
@@ -100,7 +100,7 @@ class _Case:
                 continue
             self.urgent = self.urgent or cap.urgent
             if size > cap.position:
-                allowed = whole_steps(cap.position, self.instrument.step)
+                allowed = floor_to_step(cap.position, self.instrument.step)
                 self._bind(name, cap.wanted or _digits(size), cap.allowed or _digits(allowed))
                 size = allowed
         if size and s.current * s.proposed < 0:
@@ -116,7 +116,7 @@ class _Case:
         reducing = abs(approved) < abs(s.current)
         quantity = abs(change) if reducing else self._within_depth(abs(change), side, s)
         kind, price = self._price(s, side, reducing)
-        quantity = whole_steps(quantity, self.instrument.step)
+        quantity = floor_to_step(quantity, self.instrument.step)
         if not quantity or not self._worth_it(quantity, price or s.mid, closing=reducing and not approved):
             return None
         if not self._in_collar(price if price is not None else self._touch(side), s):
@@ -135,7 +135,7 @@ class _Case:
 
     def _within_depth(self, quantity: Decimal, side: Side, s: Situation) -> Decimal:
         visible = (self.quote.ask_size if side is Side.BUY else self.quote.bid_size).value
-        allowed = whole_steps(exact(s.limits.depth_share) * max(visible, ZERO), self.instrument.step)
+        allowed = floor_to_step(exact(s.limits.depth_share) * max(visible, ZERO), self.instrument.step)
         if quantity > allowed:
             self._bind("depth_share", _digits(quantity), _digits(allowed))
         return min(quantity, allowed)

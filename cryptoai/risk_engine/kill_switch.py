@@ -8,6 +8,7 @@ means released, because that is how every bot begins. Nothing in the project may
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -93,7 +94,8 @@ class KillSwitch:
             _sync(self.path.parent)
             self._seen = self._stamp(self.path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
             raise DataError(f"kill switch {self.path}: {error.strerror}; make the folder writable") from error
 
     @staticmethod

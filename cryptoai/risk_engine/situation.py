@@ -16,7 +16,7 @@ from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import AccountView, Proposal, Quote
 from cryptoai.core.money import Money
 
-__all__ = ["Context", "Situation", "exact", "situation", "whole_steps"]
+__all__ = ["Context", "Situation", "exact", "floor_to_step", "situation"]
 
 ZERO = Decimal(0)
 HALF = Decimal("0.5")
@@ -73,7 +73,7 @@ def exact(number: float) -> Decimal:
     return value
 
 
-def whole_steps(quantity: Decimal, step: Decimal) -> Decimal:
+def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     """Toward zero to a whole number of steps."""
     return (quantity / step).to_integral_value(rounding="ROUND_DOWN") * step
 
@@ -98,7 +98,7 @@ def situation(
         context=context,
         spot=instrument.contract is Contract.SPOT,
         current=held.value if held is not None else ZERO,
-        proposed=whole_steps(_share(proposal.exposure) * budget / mid, instrument.step),
+        proposed=floor_to_step(_share(proposal.exposure) * budget / mid, instrument.step),
         mid=mid,
         entry=entry.value if entry is not None else None,
         equity=equity,
