@@ -1,0 +1,1 @@
+"""Feast objects, derived from the feature schema."""

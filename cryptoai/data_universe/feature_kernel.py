@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +45,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def inner(function: Function) -> Function:
-    """Compiles what only compiled code calls: cached as part of its caller, without a Python face, so it builds fast."""
-    compiled: Function = njit(error_model="numpy", no_cpython_wrapper=True)(function)
+    """Compiles what only compiled code calls: cached as part of its caller, no Python face, so it builds fast."""
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True}
+    compiled: Function = njit(**options)(function)
     return compiled
 
 

@@ -137,7 +137,7 @@ def _slots_warm(memory: Memory, count: int) -> bool:
 
 @inner
 def _over(top: float, bottom: float) -> float:
-    return top / bottom if bottom > 0 else np.nan
+    return top / bottom if bottom > 0 else math.nan
 
 
 @inner
@@ -147,13 +147,13 @@ def _slog(x: float) -> float:
 
 @inner
 def _mid(memory: Memory) -> float:
-    return 0.5 * (memory.whole[BID_PRICE] + memory.whole[ASK_PRICE])
+    return float(0.5 * (memory.whole[BID_PRICE] + memory.whole[ASK_PRICE]))
 
 
 @inner
 def _balance(sums: Reals, plus: int, minus: int, w: int, least: float) -> float:
     total = sums[plus, w] + sums[minus, w]
-    return (sums[plus, w] - sums[minus, w]) / total if total > least else np.nan
+    return (sums[plus, w] - sums[minus, w]) / total if total > least else math.nan
 
 
 @inner
@@ -310,7 +310,7 @@ def _cost(memory: Memory, book: Arrays, side: int, mid: float) -> float:
             if left <= 1e-6:
                 return float(1e4 * abs(value / qty / mid - 1.0))
         price -= side
-    return np.nan
+    return math.nan
 
 
 @inner
@@ -405,7 +405,7 @@ def _last(memory: Memory) -> float:
 def _return(memory: Memory, count: int) -> float:
     """Log return in bp from the end of the slot `count` slots before the last closed one until now."""
     if not _slots_warm(memory, count):
-        return np.nan
+        return math.nan
     return float(1e4 * (math.log(_mid(memory)) - memory.ring[(memory.whole[SLOT] - 1 - count) % RING, LOG_MID]))
 
 

@@ -7,6 +7,8 @@ Portfolio features are not here; they belong to one bot and are merged by `state
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +16,11 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.events import EventArray, Ints
-from cryptoai.data_universe.feature_kernel import EVENT_TIME, Reals, remember, update
+from cryptoai.data_universe.feature_kernel import EVENT_TIME, NOW, Reals, remember, update
 from cryptoai.data_universe.feature_kernel_emit import COMPUTED, constants, emit
 from cryptoai.data_universe.market_microstructure.book import Book
 
-__all__ = ["FeatureEngine", "batch"]
+__all__ = ["Batch", "FeatureEngine", "batch"]
 
 Mask = npt.NDArray[np.bool_]
 _PLACES = np.array([schema.index(name) for name in COMPUTED])
@@ -77,7 +79,7 @@ class FeatureEngine:
     def emit(self, now_ns: int) -> tuple[Reals, Mask, int]:
         """(values float64[200] with 0.0 where missing, mask bool[200], event time of the newest fact)."""
         spot = self._spot or self._own
-        newest = max(int(self._own.memory.whole[0]), int(spot.memory.whole[0]), self._now)
+        newest = max(int(self._own.memory.whole[NOW]), int(spot.memory.whole[NOW]), self._now)
         if now_ns < newest:
             raise DataError(f"features at {now_ns} were asked for after facts or features of {newest} were seen")
         self._now = now_ns
@@ -102,17 +104,26 @@ class FeatureEngine:
         side.update(events, start, stop)
 
 
-def batch(engine: FeatureEngine, events: EventArray, spot_events: EventArray | None, times: Ints) -> tuple[Reals, Mask]:
-    """(values float64[n, 200], mask bool[n, 200]) at `times`, int64[n] ascending ns, from a fresh engine."""
-    values, mask = np.zeros((len(times), schema.WIDTH)), np.zeros((len(times), schema.WIDTH), np.bool_)
+class Batch(NamedTuple):
+    """Features at n moments: values float64[n, 200], 0.0 where missing; mask bool[n, 200]; event_times int64[n]."""
+
+    values: Reals
+    mask: Mask
+    event_times: Ints
+
+
+def batch(engine: FeatureEngine, events: EventArray, spot_events: EventArray | None, times: Ints) -> Batch:
+    """Features at `times`, int64[n] ascending ns, from a fresh engine that is fed as it would be in a stream."""
+    shape = (len(times), schema.WIDTH)
+    rows = Batch(np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(len(times), np.int64))
     own = spot = 0
-    for row, now in enumerate(times):
-        until = events.until(int(now))
+    for row, now in enumerate(times.tolist()):
+        until = events.until(now)
         engine.update(events, own, until)
         own = until
         if spot_events is not None:
-            until = spot_events.until(int(now))
+            until = spot_events.until(now)
             engine.update_spot(spot_events, spot, until)
             spot = until
-        values[row], mask[row], _ = engine.emit(int(now))
-    return values, mask
+        rows.values[row], rows.mask[row], rows.event_times[row] = engine.emit(now)
+    return rows

@@ -21,8 +21,9 @@ def render() -> str:
 def _lines() -> Iterator[str]:
     yield "# Features"
     yield ""
-    yield f"The state vector has {schema.WIDTH} numbers, each with a mask: 0 says missing, and nothing is invented in its"
-    yield f"place. Schema `{schema.SCHEMA_HASH}`. This page is written from `cryptoai/data_universe/schema.py`."
+    yield f"The state vector has {schema.WIDTH} numbers, each with a mask: 0 says missing,"
+    yield f"and nothing is invented in its place. Schema `{schema.SCHEMA_HASH}`."
+    yield "This page is written from `cryptoai/data_universe/schema.py`."
     yield ""
     yield "## Signs"
     yield ""

@@ -1,6 +1,6 @@
 """The state at decision time: features of the market, the bot's own portfolio merged in, packed as a `StateVector`.
 
-Bots call `build` where the engine runs beside them; where the market part comes from the feature store, they call `merge`.
+Bots call `build` where the engine runs beside them; where the market part comes from the feature store, they `merge`.
 This is the named border at which float64 becomes float32. A missing number is never replaced by a guess.
 """
 

@@ -1,0 +1,1 @@
+"""Clients of foreign systems; only composition roots import from here."""

@@ -1,0 +1,252 @@
+"""The feature store through Feast: definitions applied, history written and joined, states pushed and read.
+
+Composition roots own one `FeastStore`; nobody else speaks to Feast. Its import takes seconds, so it happens inside the
+constructor and not when this module is imported. What Feast leaves open is closed here: an older push never replaces a
+newer state, a null counts as missing whatever its status says, and a stale group is masked (Feast has no ttl online).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cryptoai.core.clock import SECOND
+from cryptoai.core.errors import DataError
+from cryptoai.core.state import StateVector
+from cryptoai.data_universe import schema
+from cryptoai.data_universe.features import Batch
+
+__all__ = ["FeastStore"]
+
+Ints = npt.NDArray[np.int64]
+
+
+class FeastStore:
+    """Feature store of the Feast repository in `repo`, with registry, online database and history in `data_dir`.
+
+    `max_age_s` is the age past which a group that was read counts as missing.
+    """
+
+    def __init__(self, repo: Path, data_dir: Path, *, max_age_s: float = 5.0) -> None:
+        self._data = data_dir.resolve()
+        self._max_age_ns = int(max_age_s * SECOND)
+        self._definitions = _load(repo / "definitions.py")
+        (self._data / "offline").mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            from feast import FeatureStore
+            from feast.infra.provider import get_provider
+
+            self._config = _configure(repo.resolve(), self._data)
+            self._store = FeatureStore(config=self._config)
+            self._online = get_provider(self._config)
+            _lighten(self._online, self._config)
+        self._views: dict[str, Any] = {}
+
+    def apply(self) -> None:
+        """Registers the definitions and makes the online tables; safe to repeat."""
+        with _quiet():
+            self._store.apply(self._definitions.objects(self._data))
+        self._views = {}
+
+    def write_offline(self, instrument: str, times: Ints, rows: Batch) -> None:
+        """Replaces the history of `instrument`: `rows` at `times`, int64[n] ns; one atomic Parquet file a group."""
+        if len(times) != len(rows.values):
+            raise DataError(f"{len(times)} times came with {len(rows.values)} rows of features")
+        for group in schema.STORED_GROUPS:
+            path = self._path(group)
+            fresh = _table(instrument, times, rows, schema.group_slice(group))
+            if path.exists():
+                kept = pq.read_table(path, schema=fresh.schema)
+                fresh = pa.concat_tables([kept.filter(pc.not_equal(kept["instrument"], instrument)), fresh])
+            _replace(path, fresh)
+
+    def materialize(self, start_ns: int, end_ns: int) -> None:
+        """Loads the newest stored row known in [start_ns, end_ns] of each instrument into the online store."""
+        with _quiet():
+            self._store.materialize(start_date=_floor(start_ns), end_date=_ceil(end_ns))
+
+    def push(self, state: StateVector) -> bool:
+        """Puts the stored groups of `state` online; False if the store already has a newer state of the instrument."""
+        if state.schema_hash != schema.SCHEMA_HASH:
+            raise DataError(f"a state of schema {state.schema_hash} cannot be stored as {schema.SCHEMA_HASH}")
+        newest = max((known for known, _, _ in self._rows(state.instrument).values()), default=-1)
+        if state.known_at < newest:
+            return False
+        key, stamp = _key(state.instrument), _ceil(state.known_at)
+        values, mask = state.floats(), state.present()
+        for group in schema.STORED_GROUPS:
+            protos = _protos(state, values, mask, schema.group_slice(group))
+            self._online.online_write_batch(self._config, self._view(group), [(key, protos, stamp, stamp)], None)
+        return True
+
+    def read(self, instrument: str, now_ns: int) -> StateVector:
+        """The newest stored state; groups that are absent, from the future or older than `max_age_s` are masked.
+
+        The portfolio group is masked too: `state.merge` fills it.
+        """
+        values, mask, known_at, event_time = [0.0] * schema.WIDTH, [False] * schema.WIDTH, 0, 0
+        for group, (known, event, row) in self._rows(instrument).items():
+            if not 0 <= now_ns - known <= self._max_age_ns:
+                continue
+            known_at, event_time = max(known_at, known), max(event_time, event)
+            for place in range(*schema.group_slice(group).indices(schema.WIDTH)):
+                number = row.get(schema.NAMES[place], math.nan)
+                values[place], mask[place] = number, math.isfinite(number)
+        return StateVector.of(instrument, (event_time, known_at), schema.SCHEMA_HASH, values, mask)
+
+    def history(self, instrument: str, times: Ints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """(values float64[n, 200], mask) as known at `times`, int64[n] ns, by Feast's point-in-time join."""
+        import pandas as pd
+
+        wanted = pd.DataFrame({"instrument": instrument, "event_timestamp": [_floor(int(t)) for t in times]})
+        wanted["event_timestamp"] = wanted["event_timestamp"].astype("datetime64[us, UTC]")
+        with _quiet():
+            service = self._store.get_feature_service(self._definitions.SERVICE)
+            joined = self._store.get_historical_features(entity_df=wanted, features=service).to_df()
+        joined = wanted.drop_duplicates().merge(joined, on=["instrument", "event_timestamp"], how="left")
+        joined = wanted.merge(joined, on=["instrument", "event_timestamp"], how="left")
+        full = np.full((len(times), schema.WIDTH), np.nan)
+        stored = [place for place, f in enumerate(schema.FEATURES) if f.group in schema.STORED_GROUPS]
+        full[:, stored] = joined[[schema.NAMES[place] for place in stored]].to_numpy(np.float64)
+        return np.nan_to_num(full), np.isfinite(full)
+
+    def _path(self, group: str) -> Path:
+        return self._data / "offline" / f"{group}.parquet"
+
+    def _view(self, group: str) -> Any:
+        if group not in self._views:
+            from feast.errors import FeatureViewNotFoundException
+
+            try:
+                self._views[group] = self._store.get_feature_view(group)
+            except FeatureViewNotFoundException as error:
+                raise DataError(f"feature view {group} is not registered; run `cryptoai features apply`") from error
+        return self._views[group]
+
+    def _rows(self, instrument: str) -> dict[str, tuple[int, int, dict[str, float]]]:
+        """By group (known_at, event_time, numbers) of the online store."""
+        found = {}
+        for group in schema.STORED_GROUPS:
+            ((_, row),) = self._online.online_read(self._config, self._view(group), [_key(instrument)])
+            if row and "known_at_ns" in row and row["known_at_ns"].HasField("int64_val"):
+                known, event = row["known_at_ns"].int64_val, row["event_time_ns"].int64_val
+                numbers = {name: value.float_val for name, value in row.items() if value.HasField("float_val")}
+                found[group] = (known, event, numbers)
+        return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Feast prints progress, warns of its future and logs files that do not exist yet; none of it is for our users."""
+    logger, level = logging.getLogger("feast"), logging.getLogger("feast").level
+    logger.setLevel(logging.ERROR)
+    try:
+        sink = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise DataError(f"{path} is missing; set features.repo to the folder of the Feast repository")
+    spec = importlib.util.spec_from_file_location("cryptoai_feast_definitions", path)
+    if spec is None or spec.loader is None:
+        raise DataError(f"{path} cannot be loaded as a Python module")
+    module = importlib.util.module_from_spec(spec)
+    with _quiet():
+        spec.loader.exec_module(module)
+    return module
+
+
+def _configure(repo: Path, data: Path) -> Any:
+    from feast.repo_config import RepoConfig, load_repo_config
+
+    config = load_repo_config(repo, repo / "feature_store.yaml")
+    raw = config.model_dump(exclude_unset=True, by_alias=True, exclude={"repo_path"})
+    raw["registry"] = str(data / "registry.db")
+    if config.online_store.type == "sqlite":
+        raw["online_store"] = {"type": "sqlite", "path": str(data / "online.db")}
+    return RepoConfig(**raw, repo_path=repo)
+
+
+def _lighten(provider: Any, config: Any) -> None:
+    """SQLite without a disk flush for each group: the online store is a copy, the lake and the files are the truth."""
+    if config.online_store.type == "sqlite":
+        connection = provider.online_store._get_conn(config)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+def _table(instrument: str, times: Ints, rows: Batch, places: slice) -> pa.Table:
+    stamps = pa.array(-(-times // 1000), pa.timestamp("us", tz="UTC"))
+    columns: dict[str, Any] = {
+        "instrument": pa.array([instrument] * len(times), pa.string()),
+        "event_timestamp": stamps,
+        "created_timestamp": stamps,
+        "known_at_ns": pa.array(times, pa.int64()),
+        "event_time_ns": pa.array(rows.event_times, pa.int64()),
+    }
+    for place in range(*places.indices(schema.WIDTH)):
+        missing = ~rows.mask[:, place]
+        columns[schema.NAMES[place]] = pa.array(rows.values[:, place].astype(np.float32), pa.float32(), mask=missing)
+    return pa.table(columns)
+
+
+def _replace(path: Path, table: pa.Table) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pq.write_table(table, file, compression="zstd", coerce_timestamps="us")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _key(instrument: str) -> Any:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    return EntityKey(join_keys=["instrument"], entity_values=[Value(string_val=instrument)])
+
+
+def _protos(state: StateVector, values: list[float], mask: list[bool], places: slice) -> dict[str, Any]:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    row = {
+        schema.NAMES[place]: Value(float_val=values[place]) if mask[place] else Value()
+        for place in range(*places.indices(schema.WIDTH))
+    }
+    row["known_at_ns"] = Value(int64_val=state.known_at)
+    row["event_time_ns"] = Value(int64_val=state.event_time)
+    return row
+
+
+def _floor(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_ns // 1000)
+
+
+def _ceil(time_ns: int) -> datetime:
+    """Rounded up, so that nothing looks known before it was."""
+    return _floor(time_ns + 999)
