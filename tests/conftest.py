@@ -25,6 +25,19 @@ settings.register_profile("shared-machine", deadline=None)  # a busy neighbour i
 settings.load_profile("shared-machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked slow run only when asked for."""
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
 def _local(address: Any) -> bool:
     """Whether a socket address stays on this machine: a Unix path, or a loopback host."""
     if not isinstance(address, tuple):
