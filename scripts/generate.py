@@ -18,6 +18,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from cryptoai.core.config import Config, Section
+from cryptoai.data_universe import schema_docs
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "Made by scripts/generate.py from cryptoai/core/config.py; edit that, then run the script."
@@ -102,6 +103,7 @@ key: they come from environment variables or files, are never written to YAML an
 OUTPUTS: list[tuple[Path, Callable[[], str]]] = [
     (Path("configs/default.yaml"), default_yaml),
     (Path("docs/configuration.md"), configuration_md),
+    (Path("docs/features.md"), schema_docs.render),
 ]
 
 

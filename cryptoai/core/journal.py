@@ -23,7 +23,7 @@ from typing import Any, Self
 from cryptoai.core.errors import DataError, InvariantError
 from cryptoai.core.ids import content_hash
 
-__all__ = ["GENESIS", "Journal", "JournalTail", "Record", "decode", "encode", "read_journal"]
+__all__ = ["GENESIS", "Journal", "Record", "decode", "encode", "read_journal"]
 
 GENESIS = "0" * 32
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -100,26 +100,6 @@ def _records(path: Path, offset: int, seq: int, prev: str) -> Iterator[tuple[Rec
             record = decode(line, seq, prev)
             seq, prev, offset = seq + 1, record.sum, offset + len(line)
             yield record, offset
-
-
-class JournalTail:
-    """Follows a journal that is being written; it reads each record once, and a file that is not there yet is empty."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._position: tuple[int, int, str] = (0, 0, GENESIS)
-
-    def poll(self) -> list[Record]:
-        """The whole records written since the last call; DataError on damage, or on a file that was replaced."""
-        if not self.path.exists():
-            return []
-        if self.path.stat().st_size < self._position[0]:
-            raise DataError(f"journal {self.path} became shorter than what was read: it was replaced; read it anew")
-        found = list(_records(self.path, *self._position))
-        if found:
-            record, offset = found[-1]
-            self._position = (offset, record.seq + 1, record.sum)
-        return [record for record, _ in found]
 
 
 class Journal:
