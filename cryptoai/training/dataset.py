@@ -87,7 +87,7 @@ class Timing:
 class Corpus:
     """All rows of all instruments, one after another.
 
-    values, mask [N, 200]; returns [N, H] in volatility units; known [N, H]; part [N]; run [N]: rows of equal run follow
+    values, mask [N, 200]; returns [N, H] in volatility units; known [N, H]; times, part, run [N]: rows of equal run follow
     each other without a hole. return_scale: the log return of one volatility unit, from the fit part only.
     """
 
@@ -95,6 +95,7 @@ class Corpus:
     mask: Tensor
     returns: Tensor
     known: Tensor
+    times: NDArray[np.int64]
     part: NDArray[np.int8]
     run: NDArray[np.int64]
     stride: int
@@ -110,24 +111,30 @@ class Corpus:
         returns, known = (np.stack(column, 1) for column in zip(*columns, strict=True))
         scale = _volatility(returns[:, 0][known[:, 0] & (part == Part.FIT)])
         values, mask = (np.concatenate([getattr(d, name) for d in datasets]) for name in ("values", "mask"))
+        times = np.concatenate([d.times for d in datasets])
         home = device if values.nbytes <= _RESIDENT else torch.device("cpu")
-        tensors = values, mask, (returns / scale).astype(np.float32), known
-        moved = (torch.from_numpy(array).to(home) for array in tensors)
-        return cls(*moved, part, run, timing.stride, scale)
+        return cls(
+            torch.from_numpy(values).to(home), torch.from_numpy(mask).to(home),
+            torch.from_numpy((returns / scale).astype(np.float32)).to(home), torch.from_numpy(known).to(home),
+            times, part, run, timing.stride, scale,
+        )  # fmt: skip
 
     def starts(self, part: Part, length: int) -> NDArray[np.int64]:
         """First rows of all sequences, of every phase, that lie wholly inside `part`."""
         span = (length - 1) * self.stride
         first = np.arange(max(0, len(self.run) - span))
         whole = self.run[first] == self.run[first + span]
-        return first[whole & (self.part[first] == part) & (self.part[first + span] == part)]
+        chosen: NDArray[np.int64] = first[whole & (self.part[first] == part) & (self.part[first + span] == part)]
+        return chosen
 
     def ends(self, part: Part, length: int) -> NDArray[np.int64]:
-        """Last rows, in `part` and with a known next return, of all whole sequences; their past may lie before `part`."""
+        """Last rows, in `part` and with a known next return, of whole sequences; their past may lie before `part`."""
         span = (length - 1) * self.stride
         last = np.arange(min(span, len(self.run)), len(self.run))
         known = self.known[:, 0].cpu().numpy()
-        return last[(self.run[last] == self.run[last - span]) & (self.part[last] == part) & known[last]]
+        whole = self.run[last] == self.run[last - span]
+        chosen: NDArray[np.int64] = last[whole & (self.part[last] == part) & known[last]]
+        return chosen
 
     def sequences(self, first: NDArray[np.int64], length: int) -> Batch:
         """(B, T, ...) from first rows (B,); scored are the steps in the part of the last one."""

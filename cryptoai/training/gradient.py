@@ -128,8 +128,8 @@ class GradientStage:
         # The norm is that of the averaged gradient: all ranks stop together.
         if not math.isfinite(norm):
             raise DivergedError(
-                f"stage {self.name}: loss {float(loss.detach())} with gradient norm {norm} at step {step}; the last good "
-                "parameters are in its checkpoint: lower training.learning_rate or look for bad values in the data"
+                f"stage {self.name}: loss {float(loss.detach())} with gradient norm {norm} at step {step}; the last "
+                "good parameters are in its checkpoint: lower training.learning_rate or look for bad values in the data"
             )
         self._optimizer.step()
         return norm

@@ -94,14 +94,14 @@ class EncoderObjective:
         self.steps = config.training.encoder_epochs * self._sampler.epoch
         self.sequences, self.length, self.score_every = self._sampler.size, self._sampler.length, max(self.steps, 1)
         with initialised(config.training.seed, self.name):
-            self.module: nn.Module = _Guessers(encoder, config)
+            self._parts = _Guessers(encoder, config)
+        self.module: nn.Module = self._parts
 
     def batch(self, ranks: Ranks, step: int) -> Batch:
         return self._sampler.batch(ranks, step)
 
     def loss(self, batch: Batch, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = self.module
-        assert isinstance(parts, _Guessers)  # noqa: S101 - a type, not a check
+        parts = self._parts
         scaled, present = parts.encoder.scale(batch.values, batch.mask)
         drawn = torch.rand(present.shape, generator=draws, device=present.device)
         hidden = present & (drawn < HIDDEN_SHARE)

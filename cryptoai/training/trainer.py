@@ -121,6 +121,8 @@ class Trainer:
             if self._since(saved) >= self.checkpoint_s:
                 self._save(stage, step, before + elapsed)
                 saved = self.clock.now_ns()
+        if step > first:
+            self._save(stage, step, before + self._since(began))
         stage.finish()
         seconds = self._since(began)
         rate = _rate(step - first, stage.sequences, seconds)

@@ -103,7 +103,7 @@ class WorldModel(nn.Module):
         self.register_buffer("return_scale", torch.ones(()))
         self.register_buffer("base", _wide_base())
         self.register_buffer("trust", torch.ones(len(HORIZONS)))
-        self.feature_dim = hidden + latent
+        self.hidden_dim, self.feature_dim = hidden, hidden + latent
 
     def set_units(self, return_scale: float, base: Tensor) -> None:
         """`return_scale`: log return of a volatility unit; `base` (H, 3, K): the mixture that forecasts start from."""

@@ -1,0 +1,88 @@
+"""Writes a bundle: an immutable, content-addressed folder, and the link best_model.pt that names the newest one.
+
+    <root>/<revision[:12]>/{encoders,world_model,policy,risk}.safetensors, evidence.json, manifest.json
+    <root>/best_model.pt -> <revision[:12]>
+
+Called by `recipe`; read back by `core.bundle.verify_bundle` and inference. All is written beside, synced and renamed:
+a reader sees a whole bundle or none. Equal content gives equal bytes and the same folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cryptoai.core.bundle import MANIFEST, Manifest, canonical_json, file_hash, tensor_hashes, verify_bundle
+from cryptoai.core.errors import BundleError, InvariantError
+from cryptoai.training.checkpoint import fsync_tree
+
+__all__ = ["BEST", "EVIDENCE", "PARTS", "write_bundle"]
+
+PARTS = ("encoders", "world_model", "policy", "risk")
+EVIDENCE = "evidence.json"
+BEST = "best_model.pt"
+
+
+def write_bundle(
+    root: Path, parts: Mapping[str, Mapping[str, Tensor]], origin: Mapping[str, Any], evidence: Mapping[str, Any]
+) -> Path:
+    """Writes the four parts, the evidence and the manifest; points the link there; returns the folder.
+
+    `origin` holds the manifest's fields but `files` and `tensors`, which are computed here.
+    """
+    if set(parts) != set(PARTS):
+        raise InvariantError(f"a bundle has the parts {', '.join(PARTS)}, not {', '.join(sorted(parts))}")
+    root.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".bundle-", dir=root))
+    try:
+        manifest = _fill(beside, parts, origin, evidence)
+        folder = _place(beside, root / manifest.revision[:12])
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    _point(root / BEST, folder.name)
+    fsync_tree(root)
+    return folder
+
+
+def _fill(
+    folder: Path, parts: Mapping[str, Mapping[str, Tensor]], origin: Mapping[str, Any], evidence: Mapping[str, Any]
+) -> Manifest:
+    folder.chmod(0o755)
+    names = {part: f"{part}.safetensors" for part in PARTS}
+    for part, name in names.items():
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in parts[part].items()}
+        save_file(tensors, folder / name)
+    (folder / EVIDENCE).write_bytes(canonical_json(evidence))
+    manifest = Manifest(
+        **origin,
+        files={name: file_hash(folder / name) for name in (*names.values(), EVIDENCE)},
+        tensors={name: tensor_hashes(folder / name) for name in names.values()},
+    )
+    (folder / MANIFEST).write_bytes(canonical_json(manifest.model_dump(mode="json")))
+    fsync_tree(folder)
+    return manifest
+
+
+def _place(beside: Path, folder: Path) -> Path:
+    """Moves the new folder to its name; an equal bundle that is already there stays, a damaged one is replaced."""
+    if folder.exists():
+        try:
+            verify_bundle(folder)
+        except BundleError:
+            shutil.rmtree(folder)
+        else:
+            return folder
+    return beside.rename(folder)
+
+
+def _point(link: Path, target: str) -> None:
+    beside = link.with_name(f".{link.name}.tmp")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(link)
