@@ -82,7 +82,7 @@ def import_capture(root: Path, path: Path, instrument: Instrument, on_progress: 
 
 
 def write_events(root: Path, instrument: Instrument, events: EventArray, report: ImportReport) -> list[Path]:
-    """Store rows sorted by `known_at`; the files written, none if this fingerprint is there. Fails as `import_capture`."""
+    """Store rows sorted by `known_at`; returns the files written (none if the fingerprint is there)."""
     if _imported(root, instrument, report.fingerprint):
         return []
     with _refusals(root):
