@@ -10,7 +10,7 @@ Queue. A resting order stands behind everything displayed at its price when it a
 by the opposite aggressor first shortens `ahead`, what is left over fills us: 100 ahead, trades of 80, 30 and 50 fill
 an order of 50 with 0, 10 and 40. Quantity that joins the level stands behind us. Quantity that leaves it without a
 trade is taken to have stood behind us, until the level shows less than `ahead`: ahead = min(ahead, displayed), the
-bound that the literature calls risk averse. A trade beyond our price proves that our level was eaten up: `ahead` becomes 0
+bound called risk averse. A trade beyond our price proves that our level was eaten up: `ahead` becomes 0
 and the trade fills us. Where after a whole message the opposite side stands at or beyond our price, its displayed
 quantity fills us at our price. A traded unit and a displayed unit each fill us once, over all of our orders.
 

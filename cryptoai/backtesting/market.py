@@ -1,0 +1,101 @@
+"""The tape as the kernel's `Market` port: what was known of the market at a moment, and nothing later.
+
+Backtest and shadow replay use it; features come from the very engine that training read. Rows enter in the order they
+became known to us, unlike at the simulated exchange, which lives in the exchange's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryptoai.core.clock import MS
+from cryptoai.core.errors import DataError
+from cryptoai.core.instruments import Instrument
+from cryptoai.core.messages import AccountView, Quote
+from cryptoai.core.state import StateVector
+from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, EventArray
+from cryptoai.data_universe.features import FeatureEngine
+from cryptoai.data_universe.state import build, portfolio
+
+__all__ = ["Feed", "TapeMarket", "schedule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The events of one traded instrument and, if there is one, of the spot market that its basis is taken to."""
+
+    instrument: Instrument
+    events: EventArray
+    companion: Instrument | None = None
+    companion_events: EventArray | None = None
+
+
+def schedule(start_ns: int, stop_ns: int, interval_ms: int) -> range:
+    """Decision times: a grid of `interval_ms` from the start of the window, the stop included."""
+    return range(start_ns, stop_ns + 1, interval_ms * MS)
+
+
+class TapeMarket:
+    """`execution.ports.Market` over recorded events."""
+
+    def __init__(self, feeds: tuple[Feed, ...], max_position_pct: float) -> None:
+        """`max_position_pct` is the risk budget that the portfolio features are relative to."""
+        self._budget = max_position_pct
+        self._lines = {feed.instrument.id: _Line(feed) for feed in feeds}
+
+    def advance(self, now_ns: int) -> None:
+        """Takes in every row with known_at <= now."""
+        for line in self._lines.values():
+            line.advance(now_ns)
+
+    def quote(self, instrument: str) -> Quote | None:
+        """Best bid and ask of the local book; None while it is unknown, one-sided or crossed."""
+        return self._line(instrument).quote()
+
+    def state(self, instrument: str, now_ns: int, account: AccountView) -> StateVector:
+        """The 200 features at `now_ns`, portfolio included; DataError if they cannot be made."""
+        line = self._line(instrument)
+        held = portfolio(line.feed.instrument, account, line.quote(), self._budget)
+        return build(line.engine, now_ns, held)
+
+    def _line(self, instrument: str) -> _Line:
+        if instrument not in self._lines:
+            raise DataError(f"there is no tape of {instrument}; there is {', '.join(self._lines)}")
+        return self._lines[instrument]
+
+
+class _Line:
+    """One instrument's engine and how far its tapes were read."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.engine = FeatureEngine(feed.instrument, feed.companion)
+        self._read = self._read_companion = 0
+        self._book_rows = np.flatnonzero((feed.events.kind == LEVEL) | (feed.events.kind == CLEAR))
+
+    def advance(self, now_ns: int) -> None:
+        until = self.feed.events.until(now_ns)
+        self.engine.update(self.feed.events, self._read, until)
+        self._read = until
+        if self.feed.companion_events is not None:
+            until = self.feed.companion_events.until(now_ns)
+            self.engine.update_spot(self.feed.companion_events, self._read_companion, until)
+            self._read_companion = until
+
+    def quote(self) -> Quote | None:
+        book, made = self.engine.book, self.feed.instrument
+        bid, ask = book.best_bid, book.best_ask
+        if not book.known or not 0 < bid < ask:
+            return None
+        newest = self._book_rows[np.searchsorted(self._book_rows, self._read) - 1]
+        return Quote(
+            instrument=made.id,
+            event_time=int(self.feed.events.event_time[newest]),
+            known_at=int(self.feed.events.known_at[newest]),
+            bid=made.price(bid),
+            bid_size=made.quantity(book.quantity(BID, bid)),
+            ask=made.price(ask),
+            ask_size=made.quantity(book.quantity(ASK, ask)),
+        )
