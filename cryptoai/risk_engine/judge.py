@@ -30,6 +30,7 @@ __all__ = ["DENIED", "judge"]
 DENIED = "denied"
 """The limit's name in the verdict of something that could not be judged; `allowed` says why."""
 
+_KINDS = (Proposal, Quote, AccountView, RiskConfig, ExecutionConfig, Instrument, JudgeContext)
 _TOWARD_ZERO = Context(prec=60, rounding=ROUND_DOWN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 
@@ -48,7 +49,10 @@ def judge(
     """
     try:
         if quote is None:
-            raise DataError(f"no quote of {instrument.id} is known")
+            raise DataError("no quote of the instrument is known")
+        for given, kind in zip((proposal, quote, account, limits, execution, instrument, context), _KINDS, strict=True):
+            if not isinstance(given, kind):
+                raise DataError(f"judge was given {type(given).__name__} where it needs {kind.__name__}")
         with localcontext(_TOWARD_ZERO):
             case = _Case(proposal, quote, execution, instrument, context)
             return case.decide(situation(proposal, quote, account, limits, instrument, context))

@@ -1,0 +1,185 @@
+"""The judge's promises for any input: it only shrinks, tighter limits never loosen, garbage is denied."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryptoai.core.config import ExecutionConfig, RiskConfig
+from cryptoai.core.messages import AccountView, Bound, Proposal, Quote, Side, Verdict
+from cryptoai.core.money import Money, Price, Quantity
+from cryptoai.risk_engine.approved import ApprovedOrder
+from cryptoai.risk_engine.judge import judge
+from cryptoai.risk_engine.limits import drawdown_breach
+from cryptoai.risk_engine.pricing import distance_bps
+from cryptoai.risk_engine.situation import Context
+from cryptoai.testing.fakes import make_instrument
+
+NOW = 1_700_000_000_000_000_000
+INSTRUMENT = make_instrument()
+NAME = INSTRUMENT.id
+
+
+def amounts(low: int, high: int, places: int = 3) -> st.SearchStrategy[Decimal]:
+    return st.decimals(low, high, places=places, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def quotes(draw: st.DrawFn) -> Quote:
+    ticks, width = draw(st.integers(1, 10**7)), draw(st.integers(0, 500))
+    age = draw(st.one_of(st.just(0), st.integers(0, 10**10)))
+    return Quote(
+        instrument=NAME,
+        event_time=NOW - age,
+        known_at=NOW - age,
+        bid=INSTRUMENT.price(ticks),
+        ask=INSTRUMENT.price(ticks + width),
+        bid_size=Quantity(draw(amounts(0, 1000))),
+        ask_size=Quantity(draw(amounts(0, 1000))),
+    )
+
+
+@st.composite
+def accounts(draw: st.DrawFn) -> AccountView:
+    held = draw(st.one_of(st.just(Decimal(0)), amounts(-50, 50)))
+    return AccountView(
+        time=NOW,
+        equity=Money(draw(amounts(-1000, 10**6))),
+        peak_equity=Money(draw(amounts(0, 10**6))),
+        cash=Money(draw(amounts(-(10**6), 10**6))),
+        positions={NAME: Quantity(held)} if held else {},
+        entry_prices={NAME: Price(draw(amounts(0, 10**5, 1)))} if held and draw(st.booleans()) else {},
+        open_orders=0,
+        last_fill_time=0,
+    )
+
+
+proposals = st.builds(
+    Proposal,
+    decision=st.integers(0, 10**6),
+    time=st.just(NOW),
+    instrument=st.just(NAME),
+    exposure=amounts(-1, 1, 6),
+    leverage=amounts(1, 20, 2),
+    urgency=amounts(0, 1, 6),
+    state_hash=st.just("s"),
+    revision=st.just("r"),
+)
+contexts = st.builds(
+    Context,
+    bot=st.just("b"),
+    day_start_equity=amounts(0, 10**6).map(Money),
+    other_notional=amounts(0, 10**7).map(Money),
+    orders_last_minute=st.integers(0, 120),
+    es99_bps=st.one_of(st.none(), st.floats(-10, 20_000), st.sampled_from([float("nan"), float("inf")])),
+    anomaly=st.one_of(st.none(), st.floats(0, 3), st.just(float("nan"))),
+    alarm=st.booleans(),
+    kill=st.booleans(),
+    open_order=st.booleans(),
+    unreconciled=st.booleans(),
+)
+LIMITS: dict[str, tuple[float, float]] = {
+    "max_position_pct": (0.001, 1),
+    "max_leverage": (1, 20),
+    "stop_loss_pct": (0.001, 0.5),
+    "max_drawdown_pct": (0.001, 0.9),
+    "max_daily_loss_pct": (0.001, 0.9),
+    "price_collar_bps": (0.1, 5000),
+    "depth_share": (0.001, 1),
+    "max_data_age_s": (0.01, 3600),
+    "max_tail_loss_pct": (0.001, 0.5),
+}
+limits = st.fixed_dictionaries(
+    {name: st.floats(*bounds) for name, bounds in LIMITS.items()} | {"max_orders_per_minute": st.integers(1, 100)}
+)
+executions = st.builds(
+    ExecutionConfig,
+    order_type=st.sampled_from(["limit", "market", "post_only"]),
+    max_slippage_bps=st.floats(0, 1000),
+)
+worlds = st.tuples(proposals, quotes(), accounts(), limits, executions, contexts)
+World = tuple[Proposal, Quote, AccountView, dict[str, Any], ExecutionConfig, Context]
+
+
+def judged(world: World, **changes: Any) -> tuple[Verdict, ApprovedOrder | None]:
+    proposal, quote, account, risk, execution, context = world
+    return judge(proposal, quote, account, RiskConfig(**(risk | changes)), execution, INSTRUMENT, context)
+
+
+@given(worlds)
+@settings(max_examples=100)
+def test_risk_only_shrinks(world: World) -> None:
+    """The approved position lies between zero and the proposed one; the order leads toward it and never past it."""
+    verdict, order = judged(world)
+    assert abs(verdict.approved) <= abs(verdict.proposed)
+    assert verdict.approved.value * verdict.proposed.value >= 0
+    if order is None:
+        assert verdict.order is None
+        return
+    request = order.request
+    after = verdict.current + request.signed
+    low, high = sorted([verdict.current, verdict.approved])
+    assert low <= after <= high
+    assert request.quantity > Quantity.zero()
+    assert request.reduce_only == (abs(after) < abs(verdict.current))
+
+
+@given(worlds)
+@settings(max_examples=100)
+def test_nothing_is_added_while_it_must_not(world: World) -> None:
+    """Kill, alarm, out of distribution, stale, day's loss, drawdown, no forecast: an order can only reduce."""
+    _, quote, account, risk, _, context = world
+    config = RiskConfig(**risk)
+    breach = drawdown_breach(account.equity, account.peak_equity, config)
+    stale = NOW - quote.known_at > config.max_data_age_s * 10**9
+    odd = context.anomaly is not None and not context.anomaly <= 1
+    if context.kill or context.alarm or stale or odd or breach or context.es99_bps is None:
+        verdict, order = judged(world)
+        assert order is None or order.request.reduce_only
+        assert abs(verdict.approved) <= abs(verdict.current)
+
+
+@given(worlds, st.sampled_from([*LIMITS, "max_orders_per_minute"]), st.floats(0, 1))
+@settings(max_examples=100)
+def test_a_tighter_limit_never_allows_more(world: World, name: str, share: float) -> None:
+    """Each limit alone, moved toward its strictest value, leaves the approved position as it is or smaller."""
+    low = LIMITS.get(name, (1, 0))[0]
+    loose = world[3][name]
+    tight = type(loose)(low + (loose - low) * share)
+    assert abs(judged(world, **{name: tight})[0].approved) <= abs(judged(world)[0].approved)
+
+
+@given(worlds)
+@settings(max_examples=100)
+def test_prices_stay_inside_the_collar(world: World) -> None:
+    """A limit price is on a tick, within the collar, and a non-urgent one within the slippage cap."""
+    _, order = judged(world)
+    if order is None or order.request.price is None:
+        return
+    price, mid = order.request.price, world[1].mid.value
+    assert price.value % INSTRUMENT.tick == 0
+    assert distance_bps(price.value, mid) <= Decimal(repr(world[3]["price_collar_bps"]))
+    if order.request.kind == "limit":
+        cap = mid * (1 + order.request.side.sign * Decimal(repr(world[4].max_slippage_bps)) / 10_000)
+        assert price.value <= cap if order.request.side is Side.BUY else price.value >= cap
+
+
+junk: st.SearchStrategy[Any] = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(max_size=3), st.builds(object), st.dictionaries(st.text(), st.none())
+)
+
+
+@given(worlds, st.integers(0, 6), junk)
+@settings(max_examples=100)
+def test_garbage_never_raises_and_never_trades(world: World, place: int, thing: Any) -> None:
+    """One argument is anything at all: the answer is a verdict without an order."""
+    proposal, quote, account, risk, execution, context = world
+    arguments: list[Any] = [proposal, quote, account, RiskConfig(**risk), execution, INSTRUMENT, context]
+    arguments[place] = thing
+    verdict, order = judge(*arguments)
+    assert isinstance(verdict, Verdict)
+    assert all(isinstance(b, Bound) for b in verdict.bounds)
+    assert order is None
