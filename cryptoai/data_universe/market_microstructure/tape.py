@@ -32,6 +32,8 @@ __all__ = ["Capture", "CaptureResult", "ImportReport", "corrected", "read_captur
 
 Message = dict[str, Any]
 
+_OTHER = "another symbol"
+
 _VERSION = 1
 """Of the importer: raised when the same capture gives other rows, so that the lake imports it anew."""
 
@@ -158,7 +160,7 @@ class Capture:
             return "corrupt JSON"
         message = outer.get("data", outer)
         if message.get("s", message.get("symbol", self._instrument.symbol)) != self._instrument.symbol:
-            return "another symbol"
+            return _OTHER
         kind = _kind(outer, message)
         take = self._takers.get(kind)
         if take is None:
@@ -182,6 +184,8 @@ class Capture:
         return None
 
     def _snapshot(self, message: Message, event: int, _line: bytes) -> str | None:
+        if "symbol" not in message and self._tally.quarantined_lines[_OTHER]:
+            return "snapshot that does not name its symbol, in a capture of several"
         levels = joined(message["bids"], message["asks"])
         newer = self._sequence.snapshot(message["lastUpdateId"])
         if newer is None:

@@ -252,6 +252,24 @@ def test_spot_has_its_own_chain_and_no_event_time_in_quotes(tmp_path: Path) -> N
     assert (result.report.rows["level"], result.report.gaps) == (3, 1)
 
 
+def test_a_snapshot_of_nobody_is_not_trusted_among_several_symbols(tmp_path: Path) -> None:
+    """Where lines of another symbol were seen, a snapshot without a symbol may be theirs and makes no book."""
+    other = line(0, {**trade("3000.0"), "s": "ETHUSDT"})
+    result = imported(tmp_path, other, line(1, snapshot(10)), line(2, trade("100.0")))
+    assert not result.report.has_book
+    named = imported(tmp_path, other, line(1, {**snapshot(10), "symbol": "BTCUSDT"}), line(2, trade("100.0")))
+    assert named.report.has_book
+
+
+def test_progress_ends_at_one(tmp_path: Path) -> None:
+    """The share of the file that was read only grows, and reaches 1."""
+    path, seen = tmp_path / "tape", list[float]()
+    path.write_text("\n".join(line(n, trade("100.0")) for n in range(10_000)))
+    read_capture(path, PERP, seen.append)
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < seen[-1] == 1.0
+
+
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     """Nothing in it: one sentence that names the file, plain or gzip."""
     (tmp_path / "empty").write_bytes(b"")
