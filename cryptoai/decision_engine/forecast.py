@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from cryptoai.world_model import HORIZONS, ReturnMixture
+from cryptoai.world_model.distributions import t4_quantile
 
 __all__ = ["QUANTILES", "REGIMES", "Outlook", "horizon_names", "outlook"]
 
@@ -19,9 +20,9 @@ QUANTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.50, "p95": 0.95, "p99": 0.99}
 REGIMES = {"calm": (0.0, 0.5), "normal": (0.5, 2.0), "stressed": (2.0, float("inf"))}
 """A regime's probability is that the next step's |return| falls into this range, in volatility units of training."""
 
-_GRID = 33
-_SPAN = 400.0
-"""Half-width of the first grid over the widest component: beyond the 1e-8 quantile of a Student-t(4)."""
+_GRID = torch.linspace(0.0, 1.0, 33)
+_ROUNDS = 4
+_WANTED = torch.tensor(list(QUANTILES.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,15 @@ def outlook(mixture: ReturnMixture) -> Outlook:
 
 
 def _quantiles(first: ReturnMixture) -> dict[str, float]:
-    """All quantiles at once: brackets that shrink by 32 a round, five rounds, 1e-7 of the first span."""
-    wanted = torch.tensor(list(QUANTILES.values()), dtype=torch.float32)
-    reach = _SPAN * float(first.scale.max()) + float(first.loc.abs().max())
-    low, high = torch.full_like(wanted, -reach), torch.full_like(wanted, reach)
-    steps = torch.linspace(0.0, 1.0, _GRID)
-    for _ in range(5):
-        grid = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * steps
-        above = (first.cdf(grid) < wanted.unsqueeze(-1)).sum(-1, keepdim=True).clamp(1, _GRID - 1)
-        low, high = grid.gather(-1, above - 1).squeeze(-1), grid.gather(-1, above).squeeze(-1)
-    return dict(zip(QUANTILES, (0.5 * (low + high)).tolist(), strict=True))
+    """All at once: each lies between the least and greatest of its components', brackets shrink by 32 a round."""
+    wanted = _WANTED.unsqueeze(-1)
+    parts = first.loc + first.scale * t4_quantile(wanted)
+    low, high = parts.amin(-1, keepdim=True), parts.amax(-1, keepdim=True)
+    for _ in range(_ROUNDS):
+        grid = low + (high - low) * _GRID
+        above = (first.cdf(grid) < wanted).sum(-1, keepdim=True).clamp(1, len(_GRID) - 1)
+        low, high = grid.gather(-1, above - 1), grid.gather(-1, above)
+    return dict(zip(QUANTILES, (0.5 * (low + high)).squeeze(-1).tolist(), strict=True))
 
 
 def _regime(first: ReturnMixture) -> dict[str, float]:
