@@ -167,7 +167,8 @@ class Capture:
             return "unknown stream"
         event = message.get("T", message.get("E", 0)) * MS
         reason = self._clock.refuse(int(local), event) or take(message, event, line)
-        self._tally.messages[kind] += reason is None
+        if reason is None:
+            self._tally.messages[kind] += 1
         return reason
 
     def _depth(self, message: Message, event: int, line: bytes) -> str | None:

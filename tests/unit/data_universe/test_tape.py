@@ -261,6 +261,13 @@ def test_a_snapshot_of_nobody_is_not_trusted_among_several_symbols(tmp_path: Pat
     assert named.report.has_book
 
 
+def test_a_capture_of_another_symbol_is_an_error(tmp_path: Path) -> None:
+    """Even where a snapshot without a symbol is in it, nothing of it is taken for this instrument."""
+    other = line(0, {**trade("3000.0"), "s": "ETHUSDT"})
+    with pytest.raises(DataError, match="another symbol"):
+        imported(tmp_path, other, line(1, snapshot(10)), other)
+
+
 def test_progress_ends_at_one(tmp_path: Path) -> None:
     """The share of the file that was read only grows, and reaches 1."""
     path, seen = tmp_path / "tape", list[float]()
