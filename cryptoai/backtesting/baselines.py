@@ -2,8 +2,8 @@
 
 The report compares with them. They trade market orders on the same simulated exchange, with the strategy's risk budget
 (`risk.max_position_pct` of the starting cash an instrument), because comparing a bot that may hold a tenth of its money
-with all of it in coins compares budgets; holding with all of the equity is given too. They know no limit but the budget:
-no judge stands between them and the exchange. Like the strategy they are marked at mid and not sold at the end.
+with all of it in coins compares budgets; holding with all of the equity is given too. They know no limit but the
+budget: no judge stands between them and the exchange. Like the strategy they are marked at mid, not sold at the end.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ Share = Callable[[int, float], float]
 
 
 def baselines(result: BacktestResult) -> tuple[Baseline, ...]:
-    """Flat, buy and hold with the budget, with all of the equity, and volatility target (left out where the tape has too
-    little before the window to estimate from)."""
+    """Flat, buy and hold with the budget, the same with all of the equity, and volatility target.
+
+    The last is left out where the tape has too little before the window to estimate from.
+    """
     feeds, ledger, config = result.replay.feeds, result.ledger, result.replay.config
     cash = config.execution.initial_cash
     budget = cash * config.risk.max_position_pct

@@ -41,9 +41,11 @@ class RoundTrip:
 
 @dataclass(frozen=True, slots=True)
 class Trading:
-    """turnover: traded notional over mean equity; exposure: mean of |position| over the risk budget; in_market: share of
-    samples with a position; maker_share: share of the fills' notional that rested. A position still open at the end is
-    no round trip. hit_rate and profit_factor are None without a round trip (or a losing one)."""
+    """turnover: traded notional over mean equity; exposure: mean of |position| over the risk budget.
+
+    in_market: share of samples with a position; maker_share: share of the fills' notional that rested. A position still
+    open at the end is no round trip. hit_rate and profit_factor are None without a round trip (or a losing one).
+    """
 
     fills: int
     turnover: float

@@ -22,7 +22,7 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.journal import GENESIS, Journal, Record, encode
 from cryptoai.data_universe.schema import SCHEMA_HASH
 from cryptoai.execution.kernel import Kernel
-from cryptoai.execution.ports import JournalSink, Model
+from cryptoai.execution.ports import JournalSink, Market, Model
 from cryptoai.risk_engine.kill_switch import KillSwitch
 
 __all__ = ["BacktestResult", "MemoryJournal", "Replay", "grid", "latency_ns", "run_backtest"]
@@ -32,7 +32,10 @@ OnStep = Callable[[int, Kernel], None]
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What to replay: the tapes, the window of them that is traded, and who decides. `revision` is the bundle's."""
+    """What to replay: the tapes, the window of them that is traded, and who decides. `revision` is the bundle's.
+
+    `through` wraps the market that the kernel sees: a bot takes its states through a feature store with it.
+    """
 
     config: Config
     feeds: tuple[Feed, ...]
@@ -41,6 +44,7 @@ class Replay:
     revision: str
     bot: str = "backtest"
     model_name: str = "model"
+    through: Callable[[Market], Market] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +115,13 @@ def grid(replay: Replay) -> range:
 
 def _kernel(replay: Replay, sink: JournalSink, kill_switch: KillSwitch) -> Kernel:
     config, feeds = replay.config, replay.feeds
+    market: Market = TapeMarket(feeds, config.risk.max_position_pct)
     return Kernel(
         bot=replay.bot,
         revision=replay.revision,
         instruments=tuple(feed.instrument for feed in feeds),
         config=config,
-        market=TapeMarket(feeds, config.risk.max_position_pct),
+        market=replay.through(market) if replay.through is not None else market,
         venue=SimVenue({f.instrument.id: (f.instrument, f.events) for f in feeds}, latency_ns(config)),
         model=replay.model,
         journal=sink,

@@ -1,0 +1,201 @@
+"""The verdict on one replay: every figure, the baselines beside it, what was assumed, as data and as ten lines of text.
+
+The CLI prints `result_lines`, writes `result_summary` as JSON and hands the `Evaluation` to `report`. Nothing here
+formats HTML, and nothing is computed that the journal and the tape do not hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from cryptoai.backtesting.baselines import Baseline, baselines
+from cryptoai.backtesting.costs import Costs, Trading, attribute, trading
+from cryptoai.backtesting.metrics import Performance, performance, period_returns
+from cryptoai.backtesting.run import BacktestResult
+from cryptoai.backtesting.significance import Interval, block_bootstrap, deflated_sharpe
+from cryptoai.core.clock import SECOND, iso
+from cryptoai.core.instruments import Instrument
+
+__all__ = [
+    "NO_PROMISE",
+    "Evaluation",
+    "assumption_line",
+    "assumptions",
+    "duration",
+    "evaluate",
+    "result_lines",
+    "result_summary",
+    "signed",
+]
+
+NO_PROMISE = "Nothing here promises profit: this simulates the past, and the future owes it nothing."
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """deflated_sharpe: probability that the true Sharpe ratio beats the luck of `trials` tries, None without trades.
+
+    interval: of the window's net return, block bootstrap.
+    """
+
+    result: BacktestResult
+    performance: Performance
+    costs: Costs
+    trading: Trading
+    baselines: tuple[Baseline, ...]
+    deflated_sharpe: float | None
+    trials: int
+    interval: Interval
+
+    @property
+    def quote(self) -> str:
+        return self.result.replay.feeds[0].instrument.quote
+
+
+def evaluate(result: BacktestResult, *, trials: int = 1) -> Evaluation:
+    """Every figure of a replay; `trials` is how many strategies were tried before this one was shown."""
+    ledger, config = result.ledger, result.replay.config
+    returns = period_returns(ledger.equity)
+    generator = np.random.default_rng(config.training.seed)
+    return Evaluation(
+        result=result,
+        performance=performance(ledger.times, ledger.equity),
+        costs=attribute(ledger),
+        trading=trading(ledger, config.risk.max_position_pct),
+        baselines=baselines(result),
+        deflated_sharpe=deflated_sharpe(returns, trials),
+        trials=trials,
+        interval=block_bootstrap(returns, lambda sample: float(np.prod(1.0 + sample) - 1.0), generator),
+    )
+
+
+def assumptions(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """What the figures rest on, as (topic, sentence), for a banner."""
+    replay, window = evaluation.result.replay, evaluation.result.replay.window
+    execution, risk = replay.config.execution, replay.config.risk
+    cash = f"{execution.initial_cash:,.0f} {evaluation.quote}"
+    return [
+        ("Window", f"{iso(window.start)[:19]}Z to {iso(window.stop)[:19]}Z, {duration(window.stop - window.start)}"),
+        ("Decisions", f"every {execution.decision_interval_ms} ms by {replay.model_name} {replay.revision[:12]}"),
+        ("Money", f"{cash} to start with, at most {risk.max_position_pct:.0%} of equity in one instrument"),
+        ("Fees", "; ".join(_fees(feed.instrument) for feed in replay.feeds)),
+        ("Latency", f"{execution.order_latency_ms:g} ms to the exchange and {execution.order_latency_ms:g} ms back"),
+        ("Queue", "pessimistic: all that is displayed at our price on arrival is ahead of us, only trades shorten it"),
+        ("Liquidity", "displayed quantity is taken once until the tape sets it anew; the market does not react to us"),
+        ("Funding", "none: no funding tape is applied" if not evaluation.costs.funding else "from a funding tape"),
+        ("Margin", "liquidation is not simulated"),
+        ("Marking", "at mid; what is open at the end is not sold"),
+    ]
+
+
+def assumption_line(evaluation: Evaluation) -> str:
+    """The assumptions that move the result most, in one line."""
+    replay = evaluation.result.replay
+    fees = sorted({f"{_bps(f.instrument.maker_fee)}/{_bps(f.instrument.taker_fee)}" for f in replay.feeds})
+    funding = "funding paid" if evaluation.costs.funding else "no funding"
+    return (
+        f"{replay.config.execution.order_latency_ms:g} ms latency each way, fees {' or '.join(fees)} bps maker/taker, "
+        f"back of the queue, no impact, {funding}"
+    )
+
+
+def signed(value: float, form: str) -> str:
+    """A number with its sign, and plain zero where it rounds to zero."""
+    text = f"{value:+{form}}"
+    return text if any(digit in text for digit in "123456789") else text[1:]
+
+
+def result_summary(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything as JSON-ready data, for summary.json."""
+    ledger, replay = evaluation.result.ledger, evaluation.result.replay
+    return {
+        "instruments": [feed.instrument.id for feed in replay.feeds],
+        "bot": replay.bot,
+        "model": replay.model_name,
+        "revision": replay.revision,
+        "window": {"start_ns": replay.window.start, "stop_ns": replay.window.stop, "seconds": replay.window.seconds},
+        "currency": evaluation.quote,
+        "net_return": evaluation.performance.total_return,
+        "final_equity": str(ledger.last.equity),
+        "performance": asdict(evaluation.performance),
+        "costs": asdict(evaluation.costs),
+        "trading": asdict(evaluation.trading),
+        "baselines": {
+            b.name: {"net_return": b.total_return, "fees": b.fees, "fills": b.fills} for b in evaluation.baselines
+        },
+        "significance": {
+            "deflated_sharpe": evaluation.deflated_sharpe,
+            "trials": evaluation.trials,
+            "net_return_interval": asdict(evaluation.interval),
+        },
+        "decisions": ledger.decisions,
+        "safe_decisions": ledger.safe,
+        "orders": ledger.orders,
+        "order_outcomes": ledger.outcomes,
+        "limits_that_bound": ledger.bounds,
+        "alerts": ledger.alerts,
+        "kills": ledger.kills,
+        "assumptions": dict(assumptions(evaluation)),
+        "note": NO_PROMISE,
+    }
+
+
+def result_lines(evaluation: Evaluation) -> list[str]:
+    """Ten lines for a terminal of 100 columns: the result net of costs beside what doing little would have earned."""
+    ledger, found, costs = evaluation.result.ledger, evaluation.performance, evaluation.costs
+    quote = evaluation.quote
+    cash = float(ledger.equity[0])
+    names = ", ".join(feed.instrument.id for feed in evaluation.result.replay.feeds)
+    return [
+        f"{names}: {duration(found.end_ns - found.start_ns)}, {ledger.decisions} decisions, {ledger.orders} orders, "
+        f"{len(ledger.fills)} fills",
+        _row("strategy, net of costs", found.total_return, cash, quote) + f"   worst fall {found.max_drawdown:.3%}",
+        *_baseline_rows(evaluation, cash),
+        f"costs: {signed(costs.gross, ',.2f')} before them, slippage {signed(-costs.slippage, ',.2f')}, "
+        f"fees {signed(-costs.fees, ',.2f')}, funding {signed(costs.funding, ',.2f')} {quote}",
+        f"luck: {evaluation.interval.level:.0%} interval of the net return {evaluation.interval.low:+.3%} to "
+        f"{evaluation.interval.high:+.3%}, deflated Sharpe probability {_share(evaluation.deflated_sharpe)}",
+        f"assumes: {assumption_line(evaluation)}",
+        NO_PROMISE,
+    ]
+
+
+def duration(nanoseconds: int) -> str:
+    """A length of time for people."""
+    seconds = nanoseconds / SECOND
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
+def _baseline_rows(evaluation: Evaluation, cash: float) -> list[str]:
+    rows = {baseline.name: baseline for baseline in evaluation.baselines}
+    made = []
+    for name in ("flat", "buy and hold", "buy and hold, all equity", "volatility target"):
+        text = {"buy and hold": "buy and hold, same budget"}.get(name, name)
+        if name in rows:
+            made.append(_row(text, rows[name].total_return, cash, evaluation.quote))
+        else:
+            made.append(f"{text:<26} not estimated: too little tape before the window")
+    return made
+
+
+def _row(name: str, total: float, cash: float, quote: str) -> str:
+    return f"{name:<26} {signed(total, '.3%'):>9} {signed(total * cash, ',.2f'):>12} {quote}"
+
+
+def _share(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _fees(made: Instrument) -> str:
+    return f"maker {_bps(made.maker_fee)} bps, taker {_bps(made.taker_fee)} bps ({made.id})"
+
+
+def _bps(fee: Decimal) -> str:
+    return f"{float(fee) * 1e4:g}"
