@@ -119,7 +119,7 @@ class Kernel:
             self._write(kinds.START, self._start_body())
         self.market.advance(now_ns)
         self._mark()
-        self._absorb()
+        self._absorb(reconciled=not first)
         if first:
             self._reconcile()
         self._guard()
@@ -161,9 +161,12 @@ class Kernel:
             if quote is not None:
                 self.account.mark(instrument.id, quote.mid)
 
-    def _absorb(self) -> None:
+    def _absorb(self, *, reconciled: bool = True) -> None:
+        """Takes in the venue's news. Of an order that nobody knows a word is enough to stop, once the start is over."""
         for event in self.venue.poll(self._now):
             if self.orders.get(event.client_order_id) is None:
+                if isinstance(event, OrderUpdate) and not reconciled:
+                    continue
                 self.blocked = True
                 self._alert(
                     Severity.CRITICAL, "unknown_order", f"the venue speaks of {event.client_order_id}: not ours"
