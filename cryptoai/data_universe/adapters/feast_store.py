@@ -81,12 +81,15 @@ class FeastStore:
         with _quiet():
             self._store.materialize(start_date=_floor(start_ns), end_date=_ceil(end_ns))
 
-    def push(self, state: StateVector) -> bool:
-        """Puts the stored groups of `state` online; False if the store already has a newer state of the instrument."""
+    def push(self, state: StateVector, *, rewind: bool = False) -> bool:
+        """Puts the stored groups of `state` online; False if the store already has a newer state of the instrument.
+
+        `rewind` is for the first push of a replay: what is newer there belongs to another run and is replaced.
+        """
         if state.schema_hash != schema.SCHEMA_HASH:
             raise DataError(f"a state of schema {state.schema_hash} cannot be stored as {schema.SCHEMA_HASH}")
         newest = max((known for known, _, _ in self._rows(state.instrument).values()), default=-1)
-        if state.known_at < newest:
+        if state.known_at < newest and not rewind:
             return False
         key, stamp = _key(state.instrument), _ceil(state.known_at)
         values, mask = state.floats(), state.present()
@@ -118,8 +121,7 @@ class FeastStore:
         wanted["event_timestamp"] = wanted["event_timestamp"].astype("datetime64[us, UTC]")
         with _quiet():
             service = self._store.get_feature_service(self._definitions.SERVICE)
-            joined = self._store.get_historical_features(entity_df=wanted, features=service).to_df()
-        joined = wanted.drop_duplicates().merge(joined, on=["instrument", "event_timestamp"], how="left")
+            joined = self._store.get_historical_features(entity_df=wanted.drop_duplicates(), features=service).to_df()
         joined = wanted.merge(joined, on=["instrument", "event_timestamp"], how="left")
         full = np.full((len(times), schema.WIDTH), np.nan)
         stored = [place for place, f in enumerate(schema.FEATURES) if f.group in schema.STORED_GROUPS]
