@@ -1,7 +1,7 @@
 """One sentence at the top of the page: all is well, or what is wrong. The worst news wins.
 
-Called by the dashboard with the view's head, what the tail knows of the file, and the time. Pure, so that each
-sentence is tested.
+Called by the dashboard with the view's head, what the follower knows of the file, and the time. Pure, so
+that each sentence is tested.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The journal, folded into what a person wants to see: a pure reduction of records, one at a time.
 
-Fed by the dashboard's tail, read by its page, its API and its metrics. It keeps bounded memory whatever the length of
-the journal, takes amounts as the journal's digits (floats only for drawing), and must never read a file or a clock.
+Fed by the dashboard's follower, read by its page, its API and its metrics. It keeps bounded memory whatever the length
+of the journal, takes amounts as the journal's digits (floats only for drawing), and must never read a file or a clock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A bot's journal without a bot: a seeded walk of price, decisions, fills and alerts, written with the real messages.
 
-For tests and screenshots of the page. Every record is what the kernel writes in kind and shape; the numbers mean nothing.
+For tests and screenshots of the page. Every record is what the kernel writes, in kind and shape; the numbers mean
+nothing.
 """
 
 from __future__ import annotations
@@ -115,8 +116,7 @@ class SyntheticRun:
             return_bps={"1s": mean, "5s": mean * 2.2, "10s": mean * 3},
             return_sd_bps={"1s": spread, "5s": spread * 2.2, "10s": spread * 3.1},
             quantiles_bps={
-                str(p): mean + z * spread
-                for p, z in ((0.01, -2.6), (0.25, -0.67), (0.5, 0.0), (0.75, 0.67), (0.99, 2.5))
+                f"p{p:02d}": mean + z * spread for p, z in ((1, -2.6), (5, -1.7), (50, 0.0), (95, 1.6), (99, 2.5))
             },
             regime={
                 "calm": calm,

@@ -26,8 +26,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from cryptoai.core.clock import Clock, SystemClock
 from cryptoai.monitoring.dashboard.live import Live
 from cryptoai.monitoring.drift_watch import DriftWatch
+from cryptoai.monitoring.follower import Follower
 from cryptoai.monitoring.metrics import Sample, samples
-from cryptoai.monitoring.tail import JournalTail
 
 __all__ = ["Exposition", "create_app"]
 
@@ -59,7 +59,7 @@ def create_app(
 
     `bundle_dir` gives the reference of drift if its evidence has one, `state_log` the states (`monitoring.state_log`).
     """
-    live = Live(JournalTail(journal_path), DriftWatch(bundle_dir, state_log), clock or SystemClock(), title)
+    live = Live(Follower(journal_path), DriftWatch(bundle_dir, state_log), clock or SystemClock(), title)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

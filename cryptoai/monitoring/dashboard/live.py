@@ -18,9 +18,9 @@ import orjson
 from cryptoai.core.clock import Clock
 from cryptoai.core.journal import Record
 from cryptoai.monitoring.drift_watch import DriftWatch
+from cryptoai.monitoring.follower import Follower
 from cryptoai.monitoring.health import Source, assess
 from cryptoai.monitoring.journal_view import JournalView
-from cryptoai.monitoring.tail import JournalTail
 
 __all__ = ["Live"]
 
@@ -33,7 +33,7 @@ _QUEUE = 16
 class Live:
     """What the page shows now. `run` keeps it current; `subscribe` is one browser's stream of messages."""
 
-    tail: JournalTail
+    follower: Follower
     drift_watch: DriftWatch
     clock: Clock
     title: str
@@ -54,7 +54,7 @@ class Live:
 
     async def refresh(self) -> bool:
         """One poll; True if there is more to read at once."""
-        news = await asyncio.to_thread(self.tail.poll)
+        news = await asyncio.to_thread(self.follower.poll)
         if news.restarted:
             self.view, self._polls, self._unreadable = JournalView(), 0, None
         self._fold(news.records)
@@ -80,8 +80,8 @@ class Live:
 
     @property
     def source(self) -> Source:
-        """The file as the tail knows it, or as this version cannot read it."""
-        source = self.tail.source
+        """The file as the follower knows it, or as this version cannot read it."""
+        source = self.follower.source
         if self._unreadable is None:
             return source
         return Source(source.name, True, source.offset, source.size, source.changed_ns, self._unreadable)

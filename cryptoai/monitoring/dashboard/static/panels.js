@@ -121,7 +121,7 @@ function meter(name, value, isSigned) {
 
 // The middle half and the outer quantiles of the forecast on one line, with zero marked.
 function fan(quantiles) {
-  const known = Object.entries(quantiles).map(([p, v]) => [parseFloat(p), v]).sort((a, b) => a[0] - b[0]);
+  const known = Object.entries(quantiles).map(([p, v]) => [parseFloat(p.replace(/^p/, "")), v]).sort((a, b) => a[0] - b[0]);
   const values = known.map(([, v]) => v);
   if (!values.length) return make("p", { class: "note", text: "No quantiles." });
   const reach = Math.max(...values.map(Math.abs), 1e-6) * 1.08;
@@ -133,15 +133,16 @@ function fan(quantiles) {
     if (text != null) made.textContent = text;
     return made;
   };
+  const level = (v) => `${known[values.indexOf(v)][0]} %`;
   const box = (from, to, name, y, height) => node("rect", { x: `${x(from)}%`, width: `${Math.max(x(to) - x(from), 0.2)}%`, y, height, rx: 4, class: name });
-  const svg = node("svg", { class: "fan", role: "img", "aria-label": known.map(([p, v]) => `${p}: ${say.number(v, 2)}`).join(", ") });
+  const svg = node("svg", { class: "fan", role: "img", "aria-label": known.map(([p, v]) => `${p} %: ${say.number(v, 2)}`).join(", ") });
   const middle = values.length >> 1;
   svg.append(node("line", { x1: "0%", x2: "100%", y1: 44, y2: 44 }), node("line", { x1: "50%", x2: "50%", y1: 4, y2: 44, class: "zero" }),
     box(values[0], values.at(-1), "outer", 12, 24), box(at(middle - 1), at(middle + 1), "inner", 16, 16),
     node("line", { x1: `${x(at(middle))}%`, x2: `${x(at(middle))}%`, y1: 9, y2: 39, class: "mid" }));
   for (const v of new Set([values[0], at(middle), values.at(-1)])) {
     const side = v === values[0] ? "start" : v === values.at(-1) ? "end" : "middle";
-    svg.append(node("text", { x: `${x(v)}%`, y: 59, "text-anchor": side }, say.signed(v, 2)));
+    svg.append(node("text", { x: `${x(v)}%`, y: 59, "text-anchor": side }, `${level(v)}: ${say.signed(v, 2)}`));
   }
   return svg;
 }

@@ -15,7 +15,7 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.journal import GENESIS, Record, decode
 from cryptoai.monitoring.health import Source
 
-__all__ = ["JournalTail", "News"]
+__all__ = ["Follower", "News"]
 
 _CHUNK = 1_000_000
 
@@ -29,7 +29,7 @@ class News:
     more: bool
 
 
-class JournalTail:
+class Follower:
     """`poll` reads what is new, at most about 1 MB a call; `source` says how the file is."""
 
     def __init__(self, path: Path) -> None:
