@@ -1,10 +1,13 @@
 """The world model: what the market will probably do, as a causal transformer over a stochastic latent (STORM).
 
     values, mask --encoder--> logits of z_t      posterior: no recurrence, so training is one parallel pass
-    z_<=t --transformer--> h_t                   memory
+    z_<=t, e_<=t --transformer--> h_t            memory; e_t is the encoder's embedding, 0 where only imagined
     h_t --> prior of z_{t+1}                     dynamics, what imagination samples
     h_t --> mixture of returns at each horizon   direct heads, what forecasts are served from
     z_t --> weak reconstruction                  keeps the latent tied to the state
+
+An observed step enters the memory with its whole embedding, not only with the few bits of z_t: forecasts are limited by
+the data and not by the latent. An imagined step has only z_t, so training hides the embeddings after a random time.
 
 Trained by `training`, rolled out by `decision_engine`. The market does not react to us, so there is no action here.
 It must never draw from a global random state: every draw takes a generator.
@@ -93,7 +96,7 @@ class WorldModel(nn.Module):
         super().__init__()
         hidden, latent = config.hidden_dim, config.latent_dim
         self.encoder = StateEncoder(config)
-        self.token = nn.Sequential(nn.Linear(latent, hidden), nn.RMSNorm(hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.token = _head(latent + hidden, hidden, hidden)
         self.transformer = CausalTransformer(config)
         self.prior = _head(hidden, hidden, latent)
         self.decoder = _head(latent, hidden, STATE_DIM)
@@ -116,12 +119,14 @@ class WorldModel(nn.Module):
 
     def observe(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None) -> Observed:
         """values, mask (B, T, 200) in one pass; z is drawn with `generator`, or is the mode without one."""
-        return self._observe(self.encoder(values, mask), mask, generator)
+        embedding = self.encoder.embed(*self.encoder.scale(values, mask))
+        return self._observe(embedding, embedding, mask, generator)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise and every term of it, in float32. Terms: see WEIGHTS."""
         scaled, present = self.encoder.scale(batch.values, batch.mask)
-        seen = self._observe(self.encoder.logits(self.encoder.embed(scaled, present)), batch.mask, generator)
+        embedding = self.encoder.embed(scaled, present)
+        seen = self._observe(embedding, _until_cut(embedding, generator), batch.mask, generator)
         with torch.autocast(seen.h.device.type, enabled=False):
             terms = {
                 "returns": self._return_loss(seen.h, batch),
@@ -140,8 +145,9 @@ class WorldModel(nn.Module):
     @torch.no_grad()
     def start(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None, room: int = 16) -> Latent:
         """A history (B, T, 200), newest last, left-padded with mask False; `room` later steps fit into the cache."""
-        z = self._choose(self.encoder(values, mask), generator)
-        tokens = self.token(z)
+        embedding = self.encoder.embed(*self.encoder.scale(values, mask))
+        z = self._choose(self.encoder.logits(embedding), generator)
+        tokens = self.tokens(z, embedding)
         cache = self.transformer.cache(len(z), z.shape[1] + room, tokens)
         h = self.transformer(tokens, mask.any(-1), cache)
         return Latent(h[:, -1], z[:, -1], cache, z.shape[1])
@@ -152,7 +158,8 @@ class WorldModel(nn.Module):
         returns = self.mixture(latent.h).sample(generator)[:, 0]
         z = sample(self._prior(latent.h), generator)
         valid = torch.ones(len(z), 1, dtype=torch.bool, device=z.device)
-        h = self.transformer(self.token(z.unsqueeze(1)), valid, latent.cache, latent.length)
+        tokens = self.tokens(z.unsqueeze(1), z.new_zeros(len(z), 1, self.hidden_dim))
+        h = self.transformer(tokens, valid, latent.cache, latent.length)
         return Latent(h[:, 0], z, latent.cache, latent.length + 1), returns
 
     @torch.no_grad()
@@ -160,11 +167,17 @@ class WorldModel(nn.Module):
         """Returns of the next 1, 4, 16 steps (B, H), in volatility units."""
         return self.mixture(latent.h)
 
-    def _observe(self, posterior: Tensor, mask: Tensor, generator: torch.Generator | None) -> Observed:
-        z = self._choose(posterior, generator)
-        valid = mask.any(-1)
-        h = self.transformer(self.token(z), valid)
+    def _observe(self, embedding: Tensor, shown: Tensor, mask: Tensor, generator: torch.Generator | None) -> Observed:
+        """`embedding` gives the posterior, `shown` is what of it the memory gets, both (B, T, hidden)."""
+        posterior = self.encoder.logits(embedding)
+        z, valid = self._choose(posterior, generator), mask.any(-1)
+        h = self.transformer(self.tokens(z, shown), valid)
         return Observed(h, z, posterior, self._prior(h), valid)
+
+    def tokens(self, z: Tensor, shown: Tensor) -> Tensor:
+        """What the memory is given: latent (B, T, latent) and embedding (B, T, hidden), zero where only imagined."""
+        tokens: Tensor = self.token(torch.cat([z.to(shown.dtype), shown], -1))
+        return tokens
 
     def _choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         return mode(logits) if generator is None else sample(logits, generator)
@@ -194,6 +207,15 @@ def load(folder: Path, config: ModelConfig) -> WorldModel:
     except RuntimeError as error:
         raise BundleError(f"bundle {folder.name}: the tensors do not fit its model section: {error}") from None
     return model.eval().requires_grad_(False)
+
+
+def _until_cut(embedding: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the sequences stay whole; in the others everything after a random step is zero, as in imagination."""
+    size, steps = embedding.shape[:2]
+    draw = torch.rand(2, size, 1, 1, generator=generator, device=embedding.device)
+    cut = torch.where(draw[0] < 0.5, steps, 1 + draw[1] * (steps - 1))
+    later = torch.arange(steps, device=embedding.device)[:, None] >= cut
+    return torch.where(later, 0.0, embedding)
 
 
 def _latent_losses(seen: Observed, scored: Tensor) -> dict[str, Tensor]:

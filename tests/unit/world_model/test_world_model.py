@@ -12,6 +12,7 @@ from cryptoai.core.config import ModelConfig
 from cryptoai.core.errors import ConfigError, InvariantError
 from cryptoai.data_universe.schema import WIDTH
 from cryptoai.world_model import HORIZONS, Batch, WorldModel
+from cryptoai.world_model.model import _until_cut
 from cryptoai.world_model.transformer import CausalTransformer
 
 CONFIG = ModelConfig(hidden_dim=32, latent_dim=16, layers=2, heads=4)
@@ -36,6 +37,10 @@ def states(batch: int = 3, steps: int = STEPS) -> tuple[Tensor, Tensor]:
     ) > 0.2
 
 
+def embedding(wm: WorldModel) -> Tensor:
+    return wm.encoder.embed(*wm.encoder.scale(*states()))
+
+
 def batch(size: int = 4, steps: int = STEPS) -> Batch:
     values, mask = states(size, steps)
     known = torch.ones(size, steps, len(HORIZONS), dtype=torch.bool)
@@ -43,14 +48,14 @@ def batch(size: int = 4, steps: int = STEPS) -> Batch:
 
 
 def test_the_cached_pass_equals_the_parallel_pass() -> None:
-    """Step by step through the cache gives the memory of one parallel pass over the same latents."""
+    """Step by step through the cache gives the memory of one parallel pass over the same tokens."""
     wm = model()
-    z = wm.observe(*states()).z
+    tokens = wm.tokens(wm.observe(*states()).z, embedding(wm))
     valid = torch.ones(3, STEPS, dtype=torch.bool)
-    whole = wm.transformer(wm.token(z), valid)
-    cache = wm.transformer.cache(3, STEPS, wm.token(z))
-    parts = [wm.transformer(wm.token(z[:, :3]), valid[:, :3], cache)]
-    parts += [wm.transformer(wm.token(z[:, t : t + 1]), valid[:, :1], cache, t) for t in range(3, STEPS)]
+    whole = wm.transformer(tokens, valid)
+    cache = wm.transformer.cache(3, STEPS, tokens)
+    parts = [wm.transformer(tokens[:, :3], valid[:, :3], cache)]
+    parts += [wm.transformer(tokens[:, t : t + 1], valid[:, :1], cache, t) for t in range(3, STEPS)]
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-5)
 
 
@@ -72,7 +77,8 @@ def test_imagination_continues_the_memory_of_the_latents_it_drew() -> None:
         latent, returns = wm.step(latent, generator)
         z.append(latent.z.unsqueeze(1))
         assert returns.shape == (3,)
-    whole = wm.transformer(wm.token(torch.cat(z, 1)), torch.ones(3, STEPS + 2, dtype=torch.bool))
+    shown = torch.cat([embedding(wm), torch.zeros(3, 2, CONFIG.hidden_dim)], 1)
+    whole = wm.transformer(wm.tokens(torch.cat(z, 1), shown), torch.ones(3, STEPS + 2, dtype=torch.bool))
     assert torch.allclose(latent.h, whole[:, -1], atol=1e-5)
 
 
@@ -183,6 +189,15 @@ def test_unscored_steps_and_unknown_returns_add_nothing() -> None:
     assert torch.equal(wm.loss(given, draws())[0], wm.loss(replace(given, returns=changed), draws())[0])
     changed[:, 3] = 2.0
     assert not torch.equal(wm.loss(given, draws())[0], wm.loss(replace(given, returns=changed), draws())[0])
+
+
+def test_training_also_lives_without_observations() -> None:
+    """In some sequences the embeddings end at a random step, as in imagination; the first step always has its own."""
+    shown = _until_cut(torch.ones(400, STEPS, 2), draws())
+    lengths = shown[..., 0].sum(1)
+    assert float((lengths == STEPS).float().mean()) > 0.45
+    assert set(lengths.tolist()) == set(range(1, STEPS + 1))
+    assert bool((shown.diff(dim=1) <= 0).all())
 
 
 def test_every_parameter_is_reached_by_the_loss() -> None:
