@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import stats
 
 from cryptoai.core.errors import BundleError, DataError
 
 __all__ = ["LIMIT", "Mahalanobis", "ledoit_wolf"]
 
 LIMIT = 0.999
-"""Quantile of the training distances that gets the score 1.0."""
-HELD_OUT = 0.2
-"""Share of the training rows, the newest, whose distances are not flattered by having been fitted."""
+"""Quantile of the distances within one stretch of time that the limit is about."""
+BLOCKS = 5
+"""Stretches that the training rows are cut into; each is scored by a fit to the others."""
+CONFIDENCE = 0.99
+"""That the next stretch, if it is like the training ones, stays below the limit."""
+MOST_ROWS = 20_000
+"""Rows that are used, evenly spaced: neighbours say the same."""
 CLIP = 8.0
 """Standard deviations at which one feature stops adding: many odd features weigh more than one wild one."""
 
@@ -37,7 +43,7 @@ class Mahalanobis:
     mean, sd: float64 [D] over the rows where the feature is present; whitening: float64 [D, D] with
     whitening @ whitening.T = inverse of the shrunk correlation of the standardised features, zero rows for features
     that never varied in training; usual: float64 [D], 1 where the feature is present in half of the rows or more;
-    limit: the raw distance that scores 1.
+    limit: the raw distance that scores 1, an upper bound for stretches of time like those of training.
     """
 
     mean: Doubles
@@ -48,21 +54,19 @@ class Mahalanobis:
 
     @classmethod
     def fit(cls, values: Floats, mask: Bools) -> Self:
-        """values [N, D] in time order, mask [N, D] True = present; DataError below 10 rows or if all is missing.
+        """values [N, D] in time order, mask [N, D] True = present; DataError below 50 rows or if all is missing.
 
-        The shape comes from the older rows, the limit from whichever is larger of the 99.9 % quantiles of the older
-        and of the newest fifth: a limit that is honest about drift inside the training window.
+        Rows close in time say almost the same, so neither the shape nor the limit may count them as many. The shape
+        is shrunk by the number of independent rows; the limit is a prediction bound for a stretch of time never seen.
         """
-        if values.ndim != 2 or values.shape != mask.shape or len(values) < 10 or not mask.any():
-            raise DataError("the anomaly score needs at least 10 rows of values and a mask of the same shape")
-        cut = len(values) - max(1, int(HELD_OUT * len(values)))
-        mean, sd = _moments(values[:cut], mask[:cut])
-        z = _standardise(values, mask, mean, sd)
-        whitening = _whitening(z[:cut], sd > 0)
-        distance = np.linalg.norm(z @ whitening, axis=1)
-        limit = max(float(np.quantile(distance[:cut], LIMIT)), float(np.quantile(distance[cut:], LIMIT)), 1e-6)
+        if values.ndim != 2 or values.shape != mask.shape or len(values) < 10 * BLOCKS or not mask.any():
+            raise DataError(f"the anomaly score needs {10 * BLOCKS} rows of values and a mask of the same shape")
+        thin = -(-len(values) // MOST_ROWS)
+        values, mask = values[::thin], mask[::thin]
+        memory = _memory(_standardise(values, mask, *_moments(values, mask)))
+        mean, sd, whitening = _shape(values, mask, memory)
         usual = ((mask.mean(axis=0) >= 0.5) & (sd > 0)).astype(np.float64)
-        return cls(mean, sd, whitening, usual, limit)
+        return cls(mean, sd, whitening, usual, _limit(values, mask, memory))
 
     def score(self, values: Floats, mask: Bools) -> Doubles:
         """Distance over the limit, float64 [n] for values and mask [n, D]; > 1 is out of distribution.
@@ -93,19 +97,53 @@ class Mahalanobis:
         return cls(rows["mean"], rows["sd"], rows["whitening"], rows["usual"], float(rows["limit"][0]))
 
 
-def ledoit_wolf(centred: Doubles) -> tuple[Doubles, float]:
+def ledoit_wolf(centred: Doubles, memory: float = 1.0) -> tuple[Doubles, float]:
     """Covariance shrunk toward a multiple of the identity, and the weight of the identity (Ledoit and Wolf 2004).
 
-    centred: float64 [N, D] with column means 0. Returns ([D, D], weight in [0, 1]); never singular unless all is 0.
+    centred: float64 [N, D] with column means 0; memory: rows that say as much as one independent row, which raises the
+    noise of the estimate. Returns ([D, D], weight in [0, 1]); never singular unless all is 0.
     """
     n, d = centred.shape
     sample = centred.T @ centred / n
     level = float(np.trace(sample)) / d
     distance = float(((sample - level * np.eye(d)) ** 2).sum())
     squares = centred**2
-    noise = float((squares.T @ squares / n - sample**2).sum()) / n
+    noise = float((squares.T @ squares / n - sample**2).sum()) * memory / n
     weight = min(noise, distance) / distance if distance > 0 else 1.0
     return (1.0 - weight) * sample + weight * level * np.eye(d), weight
+
+
+def _limit(values: Floats, mask: Bools, memory: float) -> float:
+    """Upper prediction bound, for one more block, of the 99.9 % quantile of its distances from a fit to the others."""
+    edges = np.linspace(0, len(values), BLOCKS + 1).astype(int)
+    worst = np.empty(BLOCKS)
+    for block, (first, last) in enumerate(pairwise(edges)):
+        others = np.r_[0:first, last : len(values)]
+        mean, sd, whitening = _shape(values[others], mask[others], memory)
+        z = _standardise(values[first:last], mask[first:last], mean, sd)
+        worst[block] = np.quantile(np.linalg.norm(z @ whitening, axis=1), LIMIT)
+    spread = float(worst.std(ddof=1)) * np.sqrt(1.0 + 1.0 / BLOCKS)
+    return max(float(worst.mean() + stats.t.ppf(CONFIDENCE, BLOCKS - 1) * spread), 1e-6)
+
+
+def _shape(values: Floats, mask: Bools, memory: float) -> tuple[Doubles, Doubles, Doubles]:
+    """mean [D], sd [D], whitening [D, D]."""
+    mean, sd = _moments(values, mask)
+    return mean, sd, _whitening(_standardise(values, mask, mean, sd), sd > 0, memory)
+
+
+def _memory(z: Doubles) -> float:
+    """Mean integrated autocorrelation time of the columns in rows, at least 1 (Sokal 1997), summed while above .05."""
+    n = len(z)
+    total, columns = np.zeros(n), 0
+    for column in z.T:
+        spectrum = np.fft.rfft(column - column.mean(), 2 * n)
+        covariance = np.fft.irfft(spectrum * spectrum.conj(), 2 * n)[:n]
+        if covariance[0] > 0:
+            total, columns = total + covariance / covariance[0], columns + 1
+    correlation = total / max(columns, 1)
+    below = np.flatnonzero(correlation < 0.05)
+    return 1.0 + 2.0 * float(correlation[1 : below[0] if below.size else n].sum())
 
 
 def _moments(values: Floats, mask: Bools) -> tuple[Doubles, Doubles]:
@@ -124,12 +162,12 @@ def _standardise(values: Floats, mask: Bools, mean: Doubles, sd: Doubles) -> Dou
     return np.asarray(np.clip(z, -CLIP, CLIP), dtype=np.float64)
 
 
-def _whitening(z: Doubles, varies: Bools) -> Doubles:
+def _whitening(z: Doubles, varies: Bools, memory: float) -> Doubles:
     kept = np.flatnonzero(varies)
     whitening = np.zeros((z.shape[1], z.shape[1]))
     if kept.size:
         part = z[:, kept]
-        covariance, _ = ledoit_wolf(part - part.mean(axis=0))
+        covariance, _ = ledoit_wolf(part - part.mean(axis=0), memory)
         size, axes = np.linalg.eigh(covariance)
         whitening[np.ix_(kept, kept)] = axes / np.sqrt(np.maximum(size, 1e-9))
     return whitening

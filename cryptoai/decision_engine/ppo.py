@@ -1,12 +1,11 @@
 """Proximal policy optimisation (Schulman et al. 2017), with the details that make it work (Huang et al. 2022).
 
-Training calls `update` once per rollout; with several processes it hands in how to average gradients. The rollout
-decides what was lived, PPO only learns from it: it must never step a world model or an environment.
+Training calls `update` once per rollout. The rollout decides what was lived, PPO only learns from it: it must never
+step a world model or an environment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -69,20 +68,10 @@ class _Batch:
 
 
 class PPO:
-    """The learner of one policy and one critic.
+    """The learner of one policy and one critic; `optimizer`, `generator` and `updates` are what a resume restores."""
 
-    synchronise: called with all parameters after each backward pass and before clipping; under data parallelism it
-    averages their `.grad` over the processes (each with a rollout of the same shape, all with the same config).
-    """
-
-    def __init__(
-        self,
-        policy: Policy,
-        critic: Critic,
-        config: PPOConfig,
-        synchronise: Callable[[Sequence[nn.Parameter]], None] = lambda _: None,
-    ) -> None:
-        self.policy, self.critic, self.config, self._synchronise = policy, critic, config, synchronise
+    def __init__(self, policy: Policy, critic: Critic, config: PPOConfig) -> None:
+        self.policy, self.critic, self.config = policy, critic, config
         self._parameters = [*policy.parameters(), *critic.parameters()]
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.learning_rate, eps=1e-5)
         self.generator = torch.Generator(device=self._parameters[0].device).manual_seed(config.seed)
@@ -105,24 +94,6 @@ class PPO:
         report["explained_variance"] = _explained_variance(batch, rollout)
         report["reward"] = float((rollout.rewards * self._weights(rollout.rewards)).sum(-1).mean())
         return report | {"learning_rate": rate}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything but the weights that an exact resume needs: Adam's moments, the update count, the generator."""
-        state = {"updates": torch.tensor([self.updates]), "generator": self.generator.get_state()}
-        for place, parameter in enumerate(self._parameters):
-            moments = self.optimizer.state.get(parameter, {})
-            state |= {f"adam.{place}.{name}": value.clone() for name, value in moments.items()}
-        return state
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Goes on exactly where `tensors` were taken; the weights are loaded by the caller."""
-        self.updates = int(tensors["updates"])
-        self.generator.set_state(tensors["generator"])
-        for place, parameter in enumerate(self._parameters):
-            mine = f"adam.{place}."
-            moments = {k.removeprefix(mine): v.clone() for k, v in tensors.items() if k.startswith(mine)}
-            if moments:
-                self.optimizer.state[parameter] = moments
 
     def _anneal(self) -> float:
         left = 1.0 - self.updates / max(self.config.updates, 1)
@@ -173,7 +144,6 @@ class PPO:
     def _descend(self, loss: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        self._synchronise(self._parameters)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         if not torch.isfinite(loss) or not torch.isfinite(norm):
             raise InvariantError(
