@@ -7,6 +7,7 @@ the exit code are BentoML's own. Every setting reaches the workers through the e
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 import socket
 import sys
@@ -40,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def preflight(options: argparse.Namespace) -> None:
-    """ConfigError if the port is taken or the Bento is unknown, BundleError if the bundle is refused."""
+    """ConfigError if it cannot listen there or the Bento is unknown, BundleError if the bundle is refused."""
+    try:
+        ipaddress.ip_address(options.host)
+    except ValueError:
+        wanted = "must be an address, for example 127.0.0.1 or 0.0.0.0"
+        raise ConfigError(f"serving.host: {options.host!r} {wanted}") from None
     with socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -56,14 +62,18 @@ def preflight(options: argparse.Namespace) -> None:
 def command(options: argparse.Namespace) -> list[str]:
     """The `bentoml serve` that this process becomes."""
     root = Path(__file__).resolve().parents[1]
-    target = [_SERVICE, "--working-dir", str(root)] if options.bundle else [options.tag]
+    target = [_SERVICE, "--working-dir", str(root)] if options.bundle else [str(_bento_folder(options))]
     where = ["--host", options.host, "--port", str(options.port)]
     return [sys.executable, "-m", "bentoml", "serve", *target, *where, "--timeout-graceful-shutdown", str(_DRAIN_S)]
 
 
 def environment(options: argparse.Namespace) -> Mapping[str, str]:
-    """What the server adds to its environment. One thread a worker: more only fight over the cores."""
-    added = {**bento_environment(options.home), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    """What the server adds to its environment. One thread a worker: more only fight over the cores.
+
+    A server has a BentoML home of its own: a second one in the same home would wipe the first one's metrics.
+    """
+    own = options.home / "serving" / f"{options.host.replace(':', '_')}-{options.port}"
+    added = {**bento_environment(own), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if options.bundle:
         added["CRYPTOAI_BUNDLE"] = str(options.bundle.resolve())
     given = {
@@ -83,7 +93,7 @@ def _bento_folder(options: argparse.Namespace) -> Path:
         version = (folder / "latest").read_text().strip()
     if not version or not (folder / version).is_dir():
         raise ConfigError(f"--tag {options.tag}: no such Bento in {options.home}; build it with python -m bentos.build")
-    found: Path = folder / version
+    found: Path = (folder / version).resolve()
     return found
 
 

@@ -70,3 +70,19 @@ def test_a_refused_bundle_is_not_packaged(tmp_path: Path, capsys: pytest.Capture
     assert code != 0
     assert "no bundle" in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
+
+
+def test_a_host_is_an_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """BentoML binds addresses only; a name is refused with an example."""
+    code = serve.main(["--bundle", "b", "--home", str(tmp_path), "--host", "localhost"])
+    assert code == ConfigError.exit_code
+    assert "127.0.0.1" in capsys.readouterr().err
+
+
+def test_two_servers_do_not_share_a_home(tmp_path: Path) -> None:
+    """BentoML wipes the metrics of whoever shares its home."""
+    homes = set()
+    for port in ("8080", "8090"):
+        options = serve._parser().parse_args(["--bundle", "b", "--home", str(tmp_path), "--port", port])
+        homes.add(serve.environment(options)["BENTOML_HOME"])
+    assert len(homes) == 2
