@@ -179,7 +179,7 @@ class _Loss(nn.Module):
 
 
 def _parallel(module: nn.Module, ranks: Ranks) -> nn.Module:
-    return module if ranks.world == 1 else DistributedDataParallel(module, broadcast_buffers=False)
+    return module if ranks.world == 1 else DistributedDataParallel(module, forward_sync_buffers=False)
 
 
 def _groups(module: nn.Module, config: GradientConfig) -> list[dict[str, Any]]:

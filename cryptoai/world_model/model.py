@@ -213,7 +213,7 @@ def _until_cut(embedding: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the sequences stay whole; in the others everything after a random step is zero, as in imagination."""
     size, steps = embedding.shape[:2]
     draw = torch.rand(2, size, 1, 1, generator=generator, device=embedding.device)
-    cut = torch.where(draw[0] < 0.5, steps, 1 + draw[1] * (steps - 1))
+    cut = torch.where(draw[0] < 0.5, steps, 1 + (draw[1] * (steps - 1)).floor())
     later = torch.arange(steps, device=embedding.device)[:, None] >= cut
     return torch.where(later, 0.0, embedding)
 
