@@ -69,7 +69,7 @@ def bot(tmp_path: Path) -> Bot:
     made.go_on(150)
     made.write(made.run.alert(Severity.INFO, "data_gap_closed", "Spot trades are back after a gap of 1.9 s."))
     made.write(*made.run.decide(safe="the model at 127.0.0.1:8080 gave no answer within 0.5 s"))
-    made.write(made.run.alert(Severity.WARNING, "model_unavailable", "<b>No</b> answer within 0.5 s."))
+    made.write(made.run.alert(Severity.WARNING, "model_unavailable", "No answer from the model within 0.5 s."))
     made.go_on(49)
     random = np.random.default_rng(1)
     mask = np.ones(WIDTH, np.bool_)
@@ -142,6 +142,7 @@ def inked(page: Any, selector: str) -> int:
 
 def test_text_of_a_journal_is_never_markup(bot: Bot, site: Sites, visit: Visits) -> None:
     """An alert with a tag in it shows the tag."""
+    bot.write(bot.run.alert(Severity.INFO, "markup", "<b>No</b> answer within 0.5 s."))
     with visit(site(bot.app).url) as seen:
         ready(seen.page)
         newest = seen.page.locator("#alerts li p").first

@@ -48,7 +48,7 @@ function options(spec, box) {
     [60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1],
     [0.001, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]];
   return {
-    width: box.clientWidth, height: box.clientHeight, tzDate: utc, padding: [8, 10, 0, 0],
+    width: box.clientWidth, height: box.clientHeight, tzDate: utc, padding: [8, 26, 0, 0],
     cursor: { sync: { key: sync.key, setSeries: false }, points: { size: 7 }, drag: { x: true, y: false } },
     legend: { live: true, markers: { width: 0, fill: (u, i) => u.series[i].stroke(u, i) } },
     scales: { x: { time: true }, y: { range: spec.range } },
