@@ -84,7 +84,10 @@ def assumptions(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Money", f"{cash} to start with, at most {risk.max_position_pct:.0%} of equity in one instrument"),
         ("Fees", "; ".join(_fees(feed.instrument) for feed in replay.feeds)),
         ("Latency", f"{execution.order_latency_ms:g} ms to the exchange and {execution.order_latency_ms:g} ms back"),
-        ("Queue", "pessimistic: all that is displayed at our price on arrival is ahead of us, only trades shorten it"),
+        (
+            "Queue",
+            "pessimistic: all that our price shows on arrival is ahead of us, trades and a smaller level shorten it",
+        ),
         ("Liquidity", "displayed quantity is taken once until the tape sets it anew; the market does not react to us"),
         ("Funding", "none: no funding tape is applied" if not evaluation.costs.funding else "from a funding tape"),
         ("Margin", "liquidation is not simulated"),
