@@ -40,7 +40,7 @@ from cryptoai.execution.account import Account
 from cryptoai.execution.orders import Order, Orders
 from cryptoai.execution.ports import JournalSink, Market, Model, Venue
 from cryptoai.execution.proposing import Thought, propose, refusal
-from cryptoai.execution.reconcile import reconcile
+from cryptoai.execution.reconcile import adoptable, unexplained
 from cryptoai.execution.replay import Past, replay
 from cryptoai.risk_engine.approved import ApprovedOrder
 from cryptoai.risk_engine.judge import DENIED, judge
@@ -87,7 +87,7 @@ class Kernel:
         self._ttl = self.config.execution.order_ttl_ms * MS
         self._episodes: set[str] = set()
         self._started = False
-        self._flat = False
+        self._flat = self._reconciled = False
         self._now = self._next = self._origin = 0
         size = self.config.model.context
         self._history: dict[str, deque[StateVector]] = {i.id: deque(maxlen=size) for i in self.instruments}
@@ -119,8 +119,10 @@ class Kernel:
             self._write(kinds.START, self._start_body())
         self.market.advance(now_ns)
         self._mark()
-        self._absorb(reconciled=not first)
+        self._absorb()
         if first:
+            self._clear()
+        if not self._reconciled:
             self._reconcile()
         self._guard()
         self._expire()
@@ -161,11 +163,11 @@ class Kernel:
             if quote is not None:
                 self.account.mark(instrument.id, quote.mid)
 
-    def _absorb(self, *, reconciled: bool = True) -> None:
-        """Takes in the venue's news. Of an order that nobody knows a word is enough to stop, once the start is over."""
+    def _absorb(self) -> None:
+        """The venue's news. A word of an order that nobody knows stops the bot, once it knows what is open."""
         for event in self.venue.poll(self._now):
             if self.orders.get(event.client_order_id) is None:
-                if isinstance(event, OrderUpdate) and not reconciled:
+                if isinstance(event, OrderUpdate) and not self._reconciled:
                     continue
                 self.blocked = True
                 self._alert(
@@ -186,17 +188,22 @@ class Kernel:
         self._write(kinds.FILL, fill.body())
         self._record_equity()
 
-    def _reconcile(self) -> None:
-        """On every start: the venue's word against the journal's."""
-        found = reconcile(self.orders, self.account, self.venue.open_orders(self._now), self.venue.positions(self._now))
-        for request in found.adopt:
+    def _clear(self) -> None:
+        """On every start: what is open is taken over and cancelled, so that its last news comes."""
+        for request in adoptable(self.orders, self.account, self.venue.open_orders(self._now)):
             self.orders.add(request, OrderStatus.OPEN)
             self._alert(Severity.WARNING, "order_adopted", f"{request.client_order_id} was open at the venue")
-        for order_id in found.lost:
-            order = self.orders.get(order_id)
-            if order is not None:
-                self._close(order, OrderStatus.CANCELLED, "the venue does not have it after a restart")
-        for problem in found.problems:
+        for order in self.orders.open():
+            self._cancel(order)
+
+    def _reconcile(self) -> None:
+        """Once nothing is open: the venue's word against the journal's. Until then nothing is sent."""
+        if self.orders.open():
+            self._episode("reconciling", True, Severity.INFO, "waiting for the last news of orders from before")
+            return
+        self._reconciled = True
+        there = self.venue.open_orders(self._now)
+        for problem in unexplained(self.orders, self.account, there, self.venue.positions(self._now)):
             self.blocked = True
             self._alert(Severity.CRITICAL, "unreconciled", f"{problem}; nothing is traded until a person accepts it")
 
@@ -265,7 +272,7 @@ class Kernel:
             self._episode("position_mismatch", bool(gaps), Severity.CRITICAL, f"the venue still holds {_plain(gaps)}")
             if self._flat:
                 self._alert(Severity.INFO, "flat_verified", "the venue holds no position of this bot")
-            if known:
+            if known and not self.blocked:
                 self._adopt(known)
                 self._next = self._now
 
@@ -281,7 +288,7 @@ class Kernel:
             self.venue.cancel(order.request.client_order_id, self._now)
             order.cancel_asked = True
         except VenueError as error:
-            self._close(order, OrderStatus.CANCELLED, _line(error))
+            self._close(order, OrderStatus.CANCELLED, f"the venue does not know it: {_line(error)}")
         except TransientError as error:
             self._alert(Severity.WARNING, "venue_unavailable", f"cancel of {order.request.client_order_id}: {error}")
 
@@ -341,7 +348,7 @@ class Kernel:
             alarm=trusted.alarm if trusted is not None else False,
             kill=self._killed,
             open_order=any(not (self._killed and o.cancel_asked) for o in self.orders.open(instrument)),
-            unreconciled=self.blocked,
+            unreconciled=self.blocked or not self._reconciled,
         )
 
     def _other_notional(self, instrument: str) -> Money:

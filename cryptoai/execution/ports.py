@@ -48,7 +48,7 @@ class Venue(Protocol):
     def cancel(self, client_order_id: str, now_ns: int) -> None:
         """Asks for a cancel; the answer comes through `poll`. Of a finished order it changes nothing.
 
-        VenueError may be raised for an id that the venue does not know.
+        VenueError for an id that the venue does not know: this is how a lost order is looked up.
         """
         ...
 

@@ -92,7 +92,7 @@ def test_a_crash_between_journal_and_wire(world: Worlds, arrived: bool) -> None:
     else:
         lost = bot.bodies("update")[0]
         assert (lost["client_order_id"], lost["status"]) == (first, OrderStatus.CANCELLED)
-        assert "does not have it" in lost["reason"]
+        assert "does not know it" in lost["reason"]
         assert Cut.sent == 2
         assert bot.bodies("order")[1]["client_order_id"] != first
     bot.run(3.5)

@@ -144,7 +144,7 @@ def test_a_foreign_order_blocks_and_ours_is_adopted(world: Worlds) -> None:
     bot = world(script=lambda _: 0.0)
     bot.venue.submit(approved_order(instrument, Side.BUY, "1", "90", time=START), START - SECOND)
     bot.run(1.5)
-    assert bot.alerts() == ["order_adopted"]
+    assert bot.alerts() == ["order_adopted", "reconciling"]
     assert bot.venue.open_orders(bot.now) == []
     other = world(script=lambda _: 0.5)
 
