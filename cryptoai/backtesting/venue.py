@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cryptoai.backtesting.exchange import Exchange
 from cryptoai.backtesting.matching import exchange_order
-from cryptoai.core.errors import DataError, VenueError
+from cryptoai.core.errors import DataError, InvariantError, VenueError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.messages import Fill, OrderRequest, OrderUpdate
 from cryptoai.core.money import Quantity
@@ -57,6 +57,8 @@ class SimVenue:
 
     def submit(self, order: ApprovedOrder, now_ns: int) -> None:
         """Sends the order; VenueError if its instrument has no tape. The same id again changes nothing."""
+        if type(order) is not ApprovedOrder:
+            raise InvariantError(f"a venue takes an ApprovedOrder, not {type(order).__name__}")
         request = order.request
         line = self._line(request.instrument)
         if request.client_order_id not in self._known:

@@ -126,10 +126,3 @@ def test_a_negative_latency_is_refused() -> None:
     """No order arrives before it is sent."""
     with pytest.raises(DataError, match="latency"):
         SimVenue({}, -1)
-
-
-def test_a_bare_request_does_not_pass(venue: SimVenue) -> None:
-    """Only what the risk engine minted has a request to send (invariant 1)."""
-    bare = _order(Side.BUY, 20, 1001).request
-    with pytest.raises(AttributeError):
-        venue.submit(bare, 50)  # type: ignore[arg-type]
