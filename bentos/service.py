@@ -7,6 +7,9 @@ up, not ready, and says why on /health.
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from collections.abc import Callable
 
 import bentoml
@@ -22,6 +25,7 @@ __all__ = ["CryptoAIInference"]
 
 _SETTINGS = read_settings()
 _DRAIN_S = 10
+_PR_SET_PDEATHSIG = 1
 
 
 def _limits(config: ServingConfig) -> Limits:
@@ -29,6 +33,12 @@ def _limits(config: ServingConfig) -> Limits:
 
 
 _SERVING = Serving(_limits(_SETTINGS.config.serving), deadline_s=_SETTINGS.config.execution.model_timeout_ms / 1000)
+
+
+def _end_with_the_supervisor() -> None:
+    """A worker lives in a process group of its own; without this it would outlive a supervisor that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @bentoml.service(
@@ -44,6 +54,7 @@ class CryptoAIInference:
     def __init__(self) -> None:
         from bentos.metrics import InferenceMetrics
 
+        _end_with_the_supervisor()
         metrics = InferenceMetrics()
         _SERVING.observe = metrics.observe
         try:

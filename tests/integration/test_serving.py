@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from bentos.build import SERVED_PACKAGES
@@ -73,8 +74,16 @@ def running(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         _await(f"http://127.0.0.1:{port}", process, home / "log")
         yield Running(f"http://127.0.0.1:{port}", tag, home, process)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Politely first: the workers are in groups of their own."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
         process.wait()
 
 
@@ -172,11 +181,12 @@ def test_a_flipped_byte_is_refused(tiny_bundle: Path, tmp_path: Path, capsys: py
     assert "policy.safetensors was changed" in capsys.readouterr().err
 
 
-def test_sigterm_ends_it_and_leaves_no_process(running: Running) -> None:
-    """A server of its own, so that the order of the tests does not matter."""
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_however_it_ends_no_process_is_left(running: Running, how: signal.Signals) -> None:
+    """Servers of their own; a worker follows even a supervisor that was killed."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    log = running.home / "second.log"
+    log = running.home / f"{how.name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             command("bentos.serve", "--tag", running.tag, "--home", running.home, "--port", port),
@@ -185,13 +195,17 @@ def test_sigterm_ends_it_and_leaves_no_process(running: Running) -> None:
             stderr=out,
             start_new_session=True,
         )
+    family: list[psutil.Process] = []
     try:
         _await(f"http://127.0.0.1:{port}", process, log)
-        process.send_signal(signal.SIGTERM)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        process.send_signal(how)
         process.wait(20)
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)
+        _, left = psutil.wait_procs(family, timeout=15)
+        assert not left
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _end(process)
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
