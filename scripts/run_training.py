@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-class WorkerFailedError(CryptoAIError):
-    """A process of the group failed and has said why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"training stopped with code {code}; the reason is above")
-        self.exit_code = code
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     return fail_in_one_sentence(lambda: _train(args) if "RANK" in os.environ or args.gpus == 1 else _launch(args))
@@ -61,8 +53,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _launch(args: argparse.Namespace) -> None:
-    """One process a device; returns when all are done, raises when one is not."""
+def _launch(args: argparse.Namespace) -> int:
+    """One process a device; the exit code of the first that fails, 0 when all are done."""
     _config(args)  # a mistake is told once, before anything starts
     if args.gpus < 1:
         raise ConfigError(f"--gpus {args.gpus}: give the number of processes, at least 1")
@@ -70,7 +62,7 @@ def _launch(args: argparse.Namespace) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # the launcher's own words; the processes speak for themselves
     plan = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=_processes(args.gpus), run_id=f"cryptoai-{os.getpid()}",
         rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=0.2,
@@ -79,9 +71,14 @@ def _launch(args: argparse.Namespace) -> None:
     try:
         elastic_launch(plan, sys.executable)(str(Path(__file__).resolve()), *args.argv)
     except ChildFailedError as error:
-        raise WorkerFailedError(error.get_first_failure()[1].exitcode) from None
+        code = error.get_first_failure()[1].exitcode
+        if code < 0:
+            raise CryptoAIError(f"a training process was killed by {signal.Signals(-code).name}") from None
+        return code  # the process has said why
     except SignalException as stop:
-        raise WorkerFailedError(128 + stop.sigval) from None
+        err.print(f"stopped by {signal.Signals(stop.sigval).name}")
+        return 128 + stop.sigval
+    return 0
 
 
 def _processes(wanted: int) -> int:

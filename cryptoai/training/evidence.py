@@ -87,7 +87,7 @@ def forecast_evidence(model: WorldModel, view: View, stride: int) -> dict[str, A
         baseline = ReturnMixture.of(model.base.expand(len(view.rows), *model.base.shape))
     return {
         str(horizon): _score(_one(forecast, h, view.known), _one(baseline, h, view.known), view, h)
-        | {"trust": float(model.trust[h]), **_gain(forecast, baseline, view, h, stride)}
+        | {"trust": round(float(model.trust[h]), 3), **_gain(forecast, baseline, view, h, stride)}
         for h, horizon in enumerate(HORIZONS)
         if bool(view.known[:, h].any())
     }
