@@ -22,9 +22,9 @@ Ties. Events of a nanosecond come before an order that arrives in it. Our own or
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, TRADE, Bytes, EventArray, Ints
+from cryptoai.data_universe.jit import njit
 from cryptoai.data_universe.market_microstructure.book import (
     Arrays,
     book_apply_row,
@@ -106,7 +106,7 @@ def exchange_order(events: EventArray) -> Tape:
     return time[order], kind, side, last, events.price[order], events.qty[order]
 
 
-@njit(cache=True)
+@njit
 def replay(book: Arrays, tape: Tape, start: int, until: int, state: State) -> int:
     """Applies rows from `start` with time <= `until`; returns the next row.
 
@@ -129,13 +129,13 @@ def replay(book: Arrays, tape: Tape, start: int, until: int, state: State) -> in
     return len(time)
 
 
-@njit(cache=True)
+@njit
 def match(book: Arrays, state: State, order: int, worst: int, time: int) -> None:
     """Lets one order take what stands at `worst` ticks or better (0: any price), as taker at the levels' prices."""
     _take(book, state, order, worst, 0, time)
 
 
-@njit(cache=True)
+@njit
 def add_resting(book: Arrays, state: State, order: int) -> None:
     """Queues an order at its price: behind all that is displayed there and behind our own of the same price."""
     counts, orders, resting, _, _ = state
@@ -149,7 +149,7 @@ def add_resting(book: Arrays, state: State, order: int) -> None:
     counts[RESTING] += 1
 
 
-@njit(cache=True)
+@njit
 def drop_resting(state: State, order: int) -> bool:
     """Takes an order out of the queue; False if it was not there."""
     counts, _, resting, _, _ = state
@@ -162,7 +162,7 @@ def drop_resting(state: State, order: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@njit
 def _before(orders: Ints, one: int, other: int) -> bool:
     """Whether `one`, the newcomer, stands before `other`: buys first, then strictly better prices."""
     side = orders[one, SIDE]
@@ -171,7 +171,7 @@ def _before(orders: Ints, one: int, other: int) -> bool:
     return bool(side * (orders[one, PRICE] - orders[other, PRICE]) > 0)
 
 
-@njit(cache=True)
+@njit
 def _on_trade(state: State, aggressor: int, price: int, qty: int, time: int) -> None:
     counts, orders, resting, _, _ = state
     left = qty
@@ -188,7 +188,7 @@ def _on_trade(state: State, aggressor: int, price: int, qty: int, time: int) -> 
     _sweep(state)
 
 
-@njit(cache=True)
+@njit
 def _on_book(book: Arrays, state: State, kind: int, side: int, price: int, qty: int) -> None:
     counts, orders, resting, taken, _ = state
     if kind == LEVEL and book_known(book):
@@ -205,7 +205,7 @@ def _on_book(book: Arrays, state: State, kind: int, side: int, price: int, qty: 
         counts[SNAPSHOT] = 1 if kind == CLEAR else 0
 
 
-@njit(cache=True)
+@njit
 def _after_message(book: Arrays, state: State, time: int) -> None:
     """The book is consistent: settle queues after a snapshot, then fill what the opposite side reached."""
     counts, orders, resting, _, _ = state
@@ -228,7 +228,7 @@ def _after_message(book: Arrays, state: State, time: int) -> None:
     _sweep(state)
 
 
-@njit(cache=True)
+@njit
 def _take(book: Arrays, state: State, order: int, worst: int, at_price: int, time: int) -> None:
     """Fills `order` from the opposite side; `at_price` is the price paid, 0 for each level's own (a taker).
 
@@ -255,7 +255,7 @@ def _take(book: Arrays, state: State, order: int, worst: int, at_price: int, tim
         done, depth = depth, depth * 8
 
 
-@njit(cache=True)
+@njit
 def _taken_at(state: State, side: int, price: int) -> int:
     taken = state[3]
     for at in range(state[0][TAKEN]):
@@ -264,7 +264,7 @@ def _taken_at(state: State, side: int, price: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit
 def _remember(state: State, side: int, price: int, qty: int) -> None:
     counts, _, _, taken, _ = state
     for at in range(counts[TAKEN]):
@@ -277,7 +277,7 @@ def _remember(state: State, side: int, price: int, qty: int) -> None:
     counts[TAKEN] += 1
 
 
-@njit(cache=True)
+@njit
 def _fill(state: State, order: int, price: int, offered: int, maker: int, time: int) -> int:
     """Fills at most `offered`; returns how much. A capped order stops where the position is zero."""
     counts, orders, _, _, fills = state
@@ -296,7 +296,7 @@ def _fill(state: State, order: int, price: int, offered: int, maker: int, time: 
     return int(lots)
 
 
-@njit(cache=True)
+@njit
 def _sweep(state: State) -> None:
     """Takes finished orders out of the queue."""
     counts, orders, resting, _, _ = state

@@ -1,1 +1,232 @@
+"""The `cryptoai` command: a composition root. It reads the environment and files, wires adapters, and decides nothing.
 
+Each command lives in the module of its name and imports heavy libraries only when it runs, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryptoai import __version__
+from cryptoai.cli.console import fail_in_one_sentence
+from cryptoai.core.config import Config
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="cryptoai",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "Trading bots that learn, under a judge that does not.\n\n"
+        "Start with [bold]cryptoai demo[/]: it takes real recorded market data through features, training, a backtest, "
+        "the inference server, a shadow bot and the dashboard, all on this machine. "
+        "Nothing here promises profit, and nothing trades real money unless you ask for it by name."
+    ),
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="YAML file with the sections of configs/default.yaml.", rich_help_panel="Configuration"
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one key, e.g. risk.max_leverage=3.",
+        rich_help_panel="Configuration",
+    ),
+]
+Assets = Annotated[list[str], typer.Option("--assets", "-a", help="Symbol to trade; repeat for more.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Bundle folder, a link to one, or a server's URL. Default: the last trained."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for what the command writes.")]
+
+
+def configured(path: Path | None, sets: list[str] | None) -> Config:
+    """The configuration of a command: file, environment, then --set."""
+    from cryptoai.cli.settings import load_config
+
+    return load_config(path, sets or [])
+
+
+@app.command()
+def demo(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder that receives everything; default: var/ and checkpoints/ here.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Run the whole loop, write the results and leave.")] = False,
+    speed: Annotated[
+        float, typer.Option(help="Replay speed of the shadow bot; 1 is as recorded. With --once: no pauses.")
+    ] = 1.0,
+) -> None:
+    """The whole loop on this machine: tape, features, training, backtest, server, shadow bot, dashboard.
+
+    Needs no account, no key, no GPU and no network. A second run reuses what the first one made.
+    """
+    from cryptoai.cli.demo import run_demo
+    from cryptoai.cli.settings import project_root
+
+    chosen = configured(config or project_root() / "configs" / "demo.yaml", sets)
+    raise typer.Exit(run_demo(chosen, out, once=once, speed=speed))
+
+
+@app.command()
+def train(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    assets: Assets = ["BTCUSDT"],  # noqa: B006 - typer reads the default, nobody changes it
+    processes: Annotated[
+        int, typer.Option(help="Training processes: one per GPU, or CPU processes where there is none.")
+    ] = 1,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Train on a synthetic market whose truth is known.")
+    ] = False,
+) -> None:
+    """Train a bundle (encoders, world model, policy, risk) on the part of the tape that training may see.
+
+    Leaves the bundle under training.checkpoints and the link best_model.pt pointing to it.
+    """
+    from cryptoai.cli.train import launch_training, run_training
+
+    if processes > 1 or synthetic:
+        options = ["--gpus", str(processes), *(["--synthetic"] if synthetic else ["--assets", *assets])]
+        options += ["--config", str(config)] if config else []
+        launch_training([*options, *(part for item in sets or [] for part in ("--set", item))])
+    raise typer.Exit(run_training(configured(config, sets), assets))
+
+
+@app.command()
+def backtest(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    assets: Assets = ["BTCUSDT"],  # noqa: B006
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Replay the part of the tape that training never saw, and say what was earned net of every cost."""
+    from cryptoai.cli.backtest import backtest as run_backtest
+
+    raise typer.Exit(run_backtest(configured(config, sets), assets, model, out or Path("var/backtest")))
+
+
+@app.command()
+def evaluate(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    assets: Assets = ["BTCUSDT"],  # noqa: B006
+    model: Model = None,
+) -> None:
+    """Judge a bundle on data it never saw: calibration of its forecasts, tail coverage, and its evidence file."""
+    from cryptoai.cli.evaluate import run_evaluation
+
+    raise typer.Exit(run_evaluation(configured(config, sets), assets, model))
+
+
+@app.command()
+def bot(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    assets: Assets = ["BTCUSDT"],  # noqa: B006
+    model: Model = None,
+    out: Out = None,
+    speed: Annotated[float, typer.Option(help="Replay speed, 1 = as recorded, 0 = as fast as possible.")] = 1.0,
+) -> None:
+    """Run a bot in execution.mode: shadow decides and sends nothing, paper keeps a simulated account."""
+    from cryptoai.cli.bot import run_bot
+
+    chosen = configured(config, sets)
+    raise typer.Exit(run_bot(chosen, assets, model, out or Path("var") / chosen.execution.mode, speed=speed))
+
+
+@app.command()
+def serve(config: ConfigFile = None, sets: Sets = None, model: Model = None) -> None:
+    """Start the inference server for a bundle: POST /infer, GET /health, GET /metrics."""
+    from cryptoai.cli.serve import run_server
+
+    raise typer.Exit(run_server(configured(config, sets), model))
+
+
+@app.command()
+def dashboard(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the bot whose journal is shown.")] = Path("var/shadow"),
+) -> None:
+    """Show a bot's journal as a live page: health, equity, position, decisions, alerts, drift."""
+    from cryptoai.cli.serve import run_dashboard
+
+    raise typer.Exit(run_dashboard(configured(config, sets), out))
+
+
+@app.command()
+def journal(
+    path: Annotated[Path, typer.Argument(help="A journal.jsonl file.")],
+    decision: Annotated[int | None, typer.Option(help="Explain this decision from state to fills.")] = None,
+) -> None:
+    """Verify a journal's checksum chain and count its records, or explain one decision from it alone."""
+    from cryptoai.cli.journal import show_journal
+
+    raise typer.Exit(show_journal(path, decision))
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="import, features, venue, verdict, decide, infer, or all.")] = "all",
+) -> None:
+    """Measure this machine: one JSON line per benchmark on stdout."""
+    from cryptoai.cli.bench import run_bench
+
+    raise typer.Exit(run_bench(name))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cryptoai {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error; logs go to stderr.")] = "warning",
+) -> None:
+    from cryptoai.core.logging import configure_logging
+
+    configure_logging(level=log_level)
+
+
+def _subcommands() -> None:
+    from cryptoai.cli import data, features
+
+    app.add_typer(data.app, name="data")
+    app.add_typer(features.app, name="features")
+
+
+_subcommands()
+
+
+def run() -> None:
+    """Entry point of the `cryptoai` command."""
+    code = fail_in_one_sentence(lambda: app(standalone_mode=False))
+    if "duckdb" not in sys.modules:
+        sys.exit(code)
+    # DuckDB's bindings print a page about leaked types when the interpreter winds down; everything of ours is closed.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -65,6 +65,10 @@ class FeaturesConfig(Section):
     """The feature store."""
 
     repo: str = Field("feature_repo", description="Folder of the Feast repository.")
+    data: str = Field(
+        "var/features",
+        description="Folder of its registry, online database and history, relative to where the command runs.",
+    )
     max_age_s: float = Field(
         5.0, gt=0, le=86_400, description="Seconds after which a feature group counts as missing (stale)."
     )
@@ -103,6 +107,12 @@ class TrainingConfig(Section):
     world_model_epochs: int = Field(50, ge=0, le=100_000, description="Passes for the world model.")
     policy_epochs: int = Field(100, ge=0, le=100_000, description="PPO iterations in imagination.")
     sequence: int = Field(32, ge=4, le=1024, description="Time steps of one training sequence.")
+    cost_bps: float = Field(
+        5.0,
+        ge=0,
+        le=100,
+        description="Cost of trading one unit of exposure at once that the policy learns with, basis points.",
+    )
     horizon: int = Field(15, ge=1, le=256, description="Imagined steps of a policy rollout.")
     seed: int = Field(7, ge=0, lt=2**31, description="Seed of every random draw.")
     max_seconds: float = Field(

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, QUOTE, TRADE, Bytes, Ints
+from cryptoai.data_universe.jit import njit
 from cryptoai.data_universe.market_microstructure.book import (
     Arrays,
     book_apply_row,
@@ -103,7 +103,7 @@ def remember(instrument: Instrument) -> Memory:
     return Memory(whole, real, np.zeros((SUMS, 3)), np.full((RING, 5), np.nan), levels[0], levels[1])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def update(
     memory: Memory, book: Arrays, times: tuple[Ints, Ints], marks: tuple[Bytes, Bytes, Bytes],
     amounts: tuple[Ints, Ints], start: int, stop: int,

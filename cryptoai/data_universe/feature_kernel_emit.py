@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from cryptoai.data_universe.jit import njit
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.instruments import Contract, Instrument
@@ -92,7 +92,7 @@ def constants(instrument: Instrument) -> Reals:
     ])  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def emit(own: Memory, spot: Memory, paired: bool, book: Arrays, now: int, static: Reals, out: Reals) -> None:
     """Writes float64[len(COMPUTED)] as known at `now`; every row known by then must have been applied before."""
     for k in range(len(out)):

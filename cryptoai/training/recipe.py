@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from cryptoai.black_swan.guard import RiskModel
@@ -145,8 +146,9 @@ def _results(job: _Job) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """The tensors by part, and the evidence."""
     for module in (job.model, job.policy, job.critic):
         module.cpu()
-    fit, test = job.view(Part.FIT), job.view(Part.TEST)
-    surprises = fit.surprises(job.model)
+    test = job.view(Part.TEST)
+    # The fit part alone would flatter the model: there its errors are those of what it has learned by heart.
+    surprises = np.concatenate([job.view(part).surprises(job.model) for part in (Part.FIT, Part.VALIDATE)])
     rows = job.corpus.part == Part.FIT
     values, mask = job.corpus.values.cpu().numpy()[rows], job.corpus.mask.cpu().numpy()[rows]
     risk = RiskModel.fit(values, mask, surprises, min_exceed=_least_exceedances(len(surprises)))

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
-from numba import njit
 
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, QUOTE, TRADE, Bytes, EventArray, Ints
+from cryptoai.data_universe.jit import njit
 from cryptoai.data_universe.market_microstructure.book import MAX_PRICE
 from cryptoai.data_universe.market_microstructure.decimals import (
     NEGATIVE,
@@ -131,7 +131,7 @@ def _side(pairs: Pairs) -> tuple[str, int]:
     return text, len(pairs)
 
 
-@njit(cache=True)
+@njit
 def _judge(rows: tuple[Bytes, Bytes, Ints, Ints], status: Bytes, recent: Ints) -> None:
     """Mark absurd and missing prices in `status`; `recent` is the last prices as a ring and how many there were."""
     kind, side, price, qty = rows
@@ -153,14 +153,14 @@ def _judge(rows: tuple[Bytes, Bytes, Ints, Ints], status: Bytes, recent: Ints) -
             reference = _reference(recent)
 
 
-@njit(cache=True)
+@njit
 def _reference(recent: Ints) -> int:
     """Median of the last prices, 0 while there are too few to judge by."""
     count = min(recent[_WINDOW], _WINDOW)
     return int(np.sort(recent[:count])[count // 2]) if count >= _FEWEST else 0
 
 
-@njit(cache=True)
+@njit
 def _verdict(row: tuple[int, int, int, int], status: int, reference: int) -> int:
     kind, side, price, qty = row
     if price == 0:
@@ -170,7 +170,7 @@ def _verdict(row: tuple[int, int, int, int], status: int, reference: int) -> int
     return _ABSURD if _absurd(kind, side, price, reference) else status
 
 
-@njit(cache=True)
+@njit
 def _absurd(kind: int, side: int, price: int, reference: int) -> bool:
     """Beyond what the book can hold, or not possible beside `reference`: far bids and asks rest, on their own side."""
     if price >= MAX_PRICE:

@@ -11,11 +11,11 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.events import Bytes, Ints
+from cryptoai.data_universe.jit import njit
 
 __all__ = ["GOOD", "NEGATIVE", "NOT_A_NUMBER", "OFF_GRID", "ROUNDED", "Grid", "parse_pairs"]
 
@@ -55,7 +55,7 @@ def _places(grid: Decimal) -> tuple[int, int]:
     return decimals, int(grid.scaleb(decimals))
 
 
-@njit(cache=True)
+@njit
 def _parse(
     text: npt.NDArray[np.uint8],
     price_grid: tuple[int, int],
@@ -72,7 +72,7 @@ def _parse(
     return at
 
 
-@njit(cache=True)
+@njit
 def _number(text: npt.NDArray[np.uint8], at: int, grid: tuple[int, int]) -> tuple[int, int, int]:
     """One number up to its newline -> (grid units, status, position behind the newline)."""
     value, digits, places, status = 0, 0, -1, GOOD
@@ -96,7 +96,7 @@ def _number(text: npt.NDArray[np.uint8], at: int, grid: tuple[int, int]) -> tupl
     return value, status, at + 1
 
 
-@njit(cache=True)
+@njit
 def _scaled(value: int, digits: int, missing: int, units: int) -> tuple[int, int]:
     if digits == 0 or digits + missing > _MOST_DIGITS:
         return 0, NOT_A_NUMBER

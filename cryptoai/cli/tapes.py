@@ -1,0 +1,70 @@
+"""From asset names to recorded events, windows and training rows: what several commands need before they start.
+
+Reads the lake and computes; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cryptoai.backtesting.market import Feed
+from cryptoai.backtesting.windows import Split, split
+from cryptoai.core.clock import MS
+from cryptoai.core.config import Config
+from cryptoai.core.errors import DataError
+from cryptoai.core.ids import content_hash
+from cryptoai.data_universe import lake
+from cryptoai.data_universe.asset_registry.registry import resolve
+from cryptoai.data_universe.events import EventArray, Ints
+from cryptoai.data_universe.features import Batch, FeatureEngine, batch
+
+__all__ = ["fingerprint", "grid", "load_feeds", "rows_of", "windows"]
+
+
+def load_feeds(config: Config, assets: Sequence[str]) -> tuple[Feed, ...]:
+    """The tape of each asset with its spot companion; DataError names an asset without data and lists what there is."""
+    root = Path(config.data.lake)
+    available = lake.available(root)
+    if not available:
+        raise DataError(f"the lake {root} is empty; fill it with `cryptoai data import --sample` or a capture of yours")
+    return tuple(_feed(root, asset, available) for asset in dict.fromkeys(assets))
+
+
+def windows(config: Config, feeds: Sequence[Feed]) -> Split:
+    """The train and test windows over the time that all feeds cover."""
+    first = max(int(feed.events.known_at[0]) for feed in feeds)
+    last = min(int(feed.events.known_at[-1]) for feed in feeds)
+    if first >= last:
+        raise DataError("the tapes of these assets do not overlap in time; trade them one by one")
+    return split(first, last, config.data, label_ns=config.execution.decision_interval_ms * MS)
+
+
+def grid(config: Config, start: int, stop: int) -> Ints:
+    """Times of feature rows, int64 ns, every data.sample_ms in [start, stop]."""
+    return np.arange(start, stop + 1, config.data.sample_ms * MS, dtype=np.int64)
+
+
+def rows_of(feed: Feed, times: Ints) -> Batch:
+    """The features of a feed at `times`, by the kernel that trading streams through."""
+    return batch(FeatureEngine(feed.instrument, feed.companion), feed.events, feed.companion_events, times)
+
+
+def fingerprint(feeds: Sequence[Feed]) -> str:
+    """32 hex digits over every event of every feed."""
+    arrays: list[EventArray] = []
+    for feed in feeds:
+        arrays += [feed.events, *([feed.companion_events] if feed.companion_events is not None else [])]
+    return content_hash("|".join(array.fingerprint() for array in arrays).encode(), 32)
+
+
+def _feed(root: Path, asset: str, available: Sequence[str]) -> Feed:
+    found = resolve(asset, available)
+    events = lake.read_events(root, found.traded)
+    if len(events) == 0:
+        raise DataError(f"{asset}: the tape of {found.traded.id} in {root} holds no rows; import it again")
+    if found.companion is None:
+        return Feed(found.traded, events)
+    return Feed(found.traded, events, found.companion, lake.read_events(root, found.companion))

@@ -1,0 +1,74 @@
+"""`cryptoai train`: the training window of the tapes into a verified bundle.
+
+Several processes, and the synthetic market, are the business of scripts/run_training.py, which this module launches.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from cryptoai.backtesting.baselines import mids
+from cryptoai.backtesting.market import Feed
+from cryptoai.cli.console import out, progress
+from cryptoai.cli.settings import project_root
+from cryptoai.cli.tapes import fingerprint, grid, load_feeds, rows_of, windows
+from cryptoai.core.config import Config
+
+if TYPE_CHECKING:
+    from cryptoai.training.dataset import Dataset
+
+__all__ = ["git_sha", "launch_training", "run_training", "train_on", "training_rows"]
+
+
+def run_training(config: Config, assets: Sequence[str]) -> int:
+    """Trains in this process and prints where the bundle is."""
+    out.print(f"bundle {train_on(config, load_feeds(config, assets))}")
+    return 0
+
+
+def launch_training(options: Sequence[str]) -> NoReturn:
+    """Several processes, or the synthetic market: becomes scripts/run_training.py with `options`."""
+    script = project_root() / "scripts" / "run_training.py"
+    os.execv(sys.executable, [sys.executable, str(script), *options])  # noqa: S606 - this process becomes the launcher
+
+
+def train_on(config: Config, feeds: Sequence[Feed]) -> Path:
+    """The bundle's folder; training sees the rows of the train window and nothing later."""
+    from cryptoai.training.recipe import Origin, train_bundle
+
+    with progress("rows of the training window"):
+        datasets = [training_rows(config, feed, feeds) for feed in feeds]
+    origin = Origin(git_sha=git_sha(), data_fingerprint=fingerprint(feeds), cost_bps=config.training.cost_bps)
+    with progress("training") as advance:
+        return train_bundle(
+            datasets,
+            config,
+            Path(config.training.checkpoints),
+            origin=origin,
+            on_progress=lambda p: advance(
+                p.step, p.steps, f"{p.stage}  {p.timesteps_per_s:,.0f} samples/s  {p.eta_s:.0f} s left"
+            ),
+        )
+
+
+def training_rows(config: Config, feed: Feed, feeds: Sequence[Feed]) -> Dataset:
+    """The rows of one feed in the train window that all `feeds` share."""
+    import numpy as np
+
+    from cryptoai.training.dataset import Dataset
+
+    window = windows(config, feeds).train
+    times = grid(config, window.start, window.stop)
+    rows = rows_of(feed, times)
+    return Dataset(rows.values.astype(np.float32), rows.mask, times, mids(feed, times))
+
+
+def git_sha() -> str:
+    """The commit of the checkout, or 'unknown'."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
