@@ -65,6 +65,8 @@ def _fill(
         tensors={name: tensor_hashes(folder / name) for name in names.values()},
     )
     (folder / MANIFEST).write_bytes(canonical_json(manifest.model_dump(mode="json")))
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors writes for the owner alone; a server is somebody else
     fsync_tree(folder)
     return manifest
 

@@ -87,8 +87,8 @@ class Timing:
 class Corpus:
     """All rows of all instruments, one after another.
 
-    values, mask [N, 200]; returns [N, H] in volatility units; known [N, H]; times, part, run [N]: rows of equal run follow
-    each other without a hole. return_scale: the log return of one volatility unit, from the fit part only.
+    values, mask [N, 200]; returns [N, H] in volatility units; known [N, H]; times, part, run [N]: rows of equal
+    run follow each other without a hole. return_scale: the log return of one volatility unit, from the fit part only.
     """
 
     values: Tensor

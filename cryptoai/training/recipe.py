@@ -3,7 +3,8 @@
     scaler, units -> encoders -> world model -> trust -> policy in imagination -> tail, anomaly -> evidence -> bundle
 
 Called by `cryptoai train`, `cryptoai demo` and scripts/run_training.py, on every rank that trains. Same data,
-configuration and seed give a byte-identical bundle; only training.max_seconds breaks that. It reads nothing but what it is handed.
+configuration and seed give a byte-identical bundle; only training.max_seconds breaks that. It reads nothing but what it
+is handed.
 """
 
 from __future__ import annotations

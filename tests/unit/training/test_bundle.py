@@ -33,6 +33,13 @@ def test_what_was_written_is_read_back_and_verified(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {folder.name, BEST}
 
 
+def test_a_server_of_another_user_can_read_it(tmp_path: Path) -> None:
+    """Folder and files are readable by all and writable by the owner only."""
+    folder = write(tmp_path)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
 def test_equal_content_is_the_same_bundle(tmp_path: Path) -> None:
     """Two roots, byte-identical files; writing again changes nothing."""
     first, second = write(tmp_path / "a"), write(tmp_path / "b")
