@@ -1,0 +1,100 @@
+"""`python -m scripts.cluster up|down|status|load ARCHIVE`: the cluster of the tests, whichever this machine can have.
+
+Run by `make cluster`, `make cluster-down` and scripts/images.py. `up` may be run twice; `down` ends only what `up`
+started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scripts.cluster import kind, native
+from scripts.cluster.choice import Choice, choose
+from scripts.cluster.shell import Problem, main, out, run, step
+
+__all__ = ["decide", "load"]
+
+
+def decide() -> Choice:
+    """Looks at KUBECONFIG and at Docker, and chooses."""
+    kubeconfig = os.environ.get("KUBECONFIG", "")
+    given = bool(kubeconfig) and Path(kubeconfig).resolve() != native.layout().kubeconfig.resolve()
+    context = (out(["kubectl", "config", "current-context"]) or "").strip() or None if given else None
+    docker, has_kind = (False, False) if given else kind.available()
+    return choose(given, context, docker, has_kind)
+
+
+def up() -> None:
+    """A cluster that answers, and how to reach it."""
+    start, files, choice = time.monotonic(), native.layout(), decide()
+    print(f"cluster: {choice.kind} ({choice.reason})", flush=True)
+    if choice.kind == "given":
+        with step("asking it for its nodes"):
+            run(["kubectl", "get", "nodes", "--request-timeout=20s"])
+        print("KUBECONFIG stays as it is")
+        return
+    if choice.kind == "kind":
+        kind.up(files.kubeconfig)
+    else:
+        native.up(files)
+    print(f"ready after {time.monotonic() - start:.1f} s\nexport KUBECONFIG={files.kubeconfig}", flush=True)
+
+
+def down() -> None:
+    """Ends what `up` started; a cluster that was given is left alone."""
+    start = time.monotonic()
+    stopped = native.down(native.layout())
+    docker, has_kind = kind.available()
+    if docker and has_kind:
+        stopped = kind.down() or stopped
+    print(f"stopped after {time.monotonic() - start:.1f} s" if stopped else "there is no cluster of ours to stop")
+
+
+def status() -> None:
+    """What runs, in one line; status 1 if nothing does."""
+    files, choice = native.layout(), decide()
+    if choice.kind == "native" and not native.running(files):
+        raise Problem("no cluster runs; `make cluster` starts one")
+    if choice.kind == "kind" and not kind.running():
+        raise Problem("no kind cluster runs; `make cluster` creates one")
+    print(f"cluster: {choice.kind} ({choice.reason})", flush=True)
+    config = [] if choice.kind == "given" else [f"--kubeconfig={files.kubeconfig}"]
+    subprocess.run(["kubectl", *config, "get", "nodes"], check=False)
+
+
+def load(archive: Path) -> None:
+    """Loads an image archive into the cluster that runs."""
+    choice, files = decide(), native.layout()
+    if choice.kind == "given":
+        raise Problem(
+            "images cannot be loaded into a cluster that was given; push them to a registry that it can reach"
+        )
+    if choice.kind == "kind":
+        kind.load(archive)
+    elif native.running(files):
+        native.load(files, archive)
+    else:
+        raise Problem("no cluster runs; `make cluster` starts one")
+
+
+def cli() -> None:
+    """Reads the command line and acts."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.cluster", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, action in (("up", up), ("down", down), ("status", status)):
+        commands.add_parser(name, help=action.__doc__)
+    commands.add_parser("load", help=load.__doc__).add_argument("archive", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "load":
+        load(arguments.archive)
+    else:
+        {"up": up, "down": down, "status": status}[arguments.command]()
+
+
+if __name__ == "__main__":
+    sys.exit(main(cli))

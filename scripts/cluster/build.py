@@ -1,0 +1,160 @@
+"""Builds Kubernetes from Debian's source package, once, and keeps the binaries under their checksums.
+
+Called by native.py. The source is verified by apt against the signed index; a binary is used only if it still has the
+sha256 that was recorded when it was built. It must never change the machine's own apt sources.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from scripts.cluster.shell import Problem, apt_install, out, run, sha256, step
+
+__all__ = ["BINARIES", "VERSION", "ensure_binaries", "unverified"]
+
+VERSION = "1.20.2"
+BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
+SUMS = "SHA256SUMS"
+SUITE = "bookworm"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+GO = "/usr/lib/go-1.19/bin"
+REFLECT2 = "vendor/github.com/modern-go/reflect2"
+VENDOR = "k8s.io/kubernetes/vendor/k8s.io"
+STAMP = {
+    "gitVersion": f"v{VERSION}",
+    "gitMajor": "1",
+    "gitMinor": "20",
+    "gitTreeState": "clean",
+    "buildDate": "2021-01-13T13:20:00Z",
+}
+
+
+def unverified(folder: Path) -> list[str]:
+    """The binaries that are missing in `folder` or differ from the checksum recorded there."""
+    recorded = _read_sums(folder)
+    return [n for n in BINARIES if not (folder / n).is_file() or recorded.get(n) != sha256(folder / n)]
+
+
+def ensure_binaries(folder: Path) -> None:
+    """Leaves every binary in `folder` verified, building those that are not (about five minutes for all)."""
+    with step("checking the cached Kubernetes binaries"):
+        wanted = unverified(folder)
+    if not wanted:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    apt_install(
+        {"gcc": "gcc", "dpkg-source": "dpkg-dev"},
+        ["golang-1.19-go", "golang-github-modern-go-reflect2-dev", "libc6-dev"],
+    )
+    with tempfile.TemporaryDirectory(prefix="cryptoai-k8s-") as work:
+        tree = _unpack(Path(work))
+        env = _environment(Path(work))
+        _generate_openapi(tree, Path(work), env)
+        for name in wanted:
+            with step(f"compiling {name}"):
+                _compile(name, tree, folder, env)
+    _write_sums(folder)
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    file = folder / SUMS
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _write_sums(folder: Path) -> None:
+    """The format of sha256sum(1), so that a person can check it too."""
+    draft = folder / (SUMS + ".part")
+    draft.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in BINARIES))
+    draft.replace(folder / SUMS)
+
+
+def _unpack(work: Path) -> Path:
+    """Downloads and unpacks the source where GOPATH wants it."""
+    tree = work / "gopath/src/k8s.io/kubernetes"
+    tree.mkdir(parents=True)
+    with step(f"downloading the source of Kubernetes {VERSION}"):
+        _download(work)
+    with step("unpacking it"):
+        archive = _archive(work)
+        run(["tar", "xf", archive, "-C", tree, "--strip-components=1"])
+        # reflect2 1.0.1, which the source carries, crashes the API server under Go 1.18 and later.
+        shutil.rmtree(tree / REFLECT2)
+        newer = Path("/usr/share/gocode/src/github.com/modern-go/reflect2")
+        shutil.copytree(newer, tree / REFLECT2, ignore=shutil.ignore_patterns("*_test.go"))
+    return tree
+
+
+def _download(work: Path) -> None:
+    """`apt-get source` with lists of its own: the same mirror and key as this machine's, nothing of it changed."""
+    lists = work / "lists"
+    (lists / "partial").mkdir(parents=True)
+    sources = work / "source.list"
+    sources.write_text(_source_line())
+    options = [f"-oDir::Etc::SourceList={sources}", "-oDir::Etc::SourceParts=-", f"-oDir::State::Lists={lists}"]
+    options += ["-oAPT::Sandbox::User=root"]
+    run(["apt-get", *options, "update", "-q"])
+    run(["apt-get", *options, "source", "-q", "--download-only", "kubernetes"], cwd=work)
+
+
+def _archive(work: Path) -> Path:
+    found = list(work.glob(f"kubernetes_*{VERSION}*.orig.tar.*"))
+    if not found:
+        raise Problem(f"Debian's source package is no longer Kubernetes {VERSION}; use Docker and kind")
+    return found[0]
+
+
+def _source_line() -> str:
+    """A deb-src line for the mirror that this machine already uses for Debian's main component."""
+    shape = "$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)"
+    targets = out(["apt-get", "indextargets", "--format", shape, "Identifier: Packages"]) or ""
+    for line in targets.splitlines():
+        if line.startswith(f"Debian|{SUITE}|main|"):
+            return f"deb-src [signed-by={KEYRING}] {line.split('|')[-1]} {SUITE} main\n"
+    raise Problem(f"the native cluster needs Debian 12 ({SUITE}): apt knows no such source here; use Docker and kind")
+
+
+def _environment(work: Path) -> dict[str, str]:
+    path = f"{GO}:{os.environ.get('PATH', '')}"
+    return {"GOPATH": str(work / "gopath"), "GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "0", "PATH": path}
+
+
+def _generate_openapi(tree: Path, work: Path, env: dict[str, str]) -> None:
+    """Makes pkg/generated/openapi, which the source package leaves out."""
+    with step("generating its OpenAPI definitions"):
+        tool = work / "openapi-gen"
+        run(["go", "build", "-o", tool, f"{VENDOR}/kube-openapi/cmd/openapi-gen"], cwd=tree, env=env)
+        folders = ",".join(_openapi_packages(tree))
+        header = "hack/boilerplate/boilerplate.generatego.txt"
+        target = ["-p", "k8s.io/kubernetes/pkg/generated/openapi", "-O", "zz_generated.openapi"]
+        run([tool, "--logtostderr", "-i", folders, *target, "-h", header, "-r", work / "violations"], cwd=tree, env=env)
+
+
+def _openapi_packages(tree: Path) -> list[str]:
+    """Every Go package with a type marked `+k8s:openapi-gen`, by import path."""
+    skipped = ("zz_generated", "code-generator", "sample-apiserver", "/kube-openapi/")
+    found = set()
+    for root in ("pkg", "cmd", "staging", "vendor/k8s.io"):
+        for file in (tree / root).rglob("*.go"):
+            name = str(file.relative_to(tree))
+            if not any(part in name for part in skipped) and b"+k8s:openapi-gen=" in file.read_bytes():
+                found.add("k8s.io/kubernetes/" + os.path.dirname(name).replace("staging/src/", "vendor/"))  # noqa: PTH120
+    return sorted(found)
+
+
+def _compile(name: str, tree: Path, folder: Path, env: dict[str, str]) -> None:
+    stamps = [
+        f"-X {VENDOR}/{p}.{k}={v}"
+        for p in ("component-base/version", "client-go/pkg/version")
+        for k, v in STAMP.items()
+    ]
+    flags = " ".join(["-s", "-w", *stamps])
+    # The kubelet needs cgo (it reads the machine's devices through libc); the others are static.
+    cgo = {"CGO_ENABLED": "1" if name == "kubelet" else "0"}
+    draft = folder / f"{name}.part"
+    package = f"k8s.io/kubernetes/cmd/{name}"
+    run(["go", "build", "-trimpath", "-ldflags", flags, "-o", draft, package], cwd=tree, env={**env, **cgo})
+    draft.replace(folder / name)

@@ -1,0 +1,144 @@
+"""Starts and stops the native cluster from outside: its namespaces, its cable, its binaries, and what is remembered.
+
+Called by __main__.py. The node runs in namespaces of its own under one process: ending that process ends everything
+that was started and unmounts everything that was mounted, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scripts.cluster import process
+from scripts.cluster.build import VERSION, ensure_binaries
+from scripts.cluster.layout import HOST_IP, HOST_LINK, NODE_LINK, PREFIX, Layout
+from scripts.cluster.shell import Problem, apt_install, cache_root, out, run
+
+__all__ = ["down", "layout", "load", "running", "up"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = {
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "mount": "mount",
+    "openssl": "openssl",
+    "gcc": "gcc",
+}
+PATIENCE_S = 10.0
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def layout() -> Layout:
+    """The files of this machine's native cluster."""
+    cache = cache_root()
+    return Layout(cache=cache, binaries=cache / f"kubernetes-{VERSION}")
+
+
+def running(files: Layout) -> bool:
+    """Whether the node that we started runs and got ready."""
+    return process.recall(files.pidfile) is not None and files.ready.exists()
+
+
+def up(files: Layout) -> None:
+    """From whatever there is to a ready cluster; does nothing if it runs."""
+    if running(files):
+        print("  it runs already", flush=True)
+        return
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        raise Problem(
+            "the native cluster needs Linux and root; start Docker (kind is used then) or give a KUBECONFIG for tests"
+        )
+    apt_install(PROGRAMS, ["containernetworking-plugins", "libc6-dev"])
+    ensure_binaries(files.binaries)
+    down(files)
+    files.log.mkdir(parents=True)
+    files.state.chmod(0o700)
+    _start(files)
+
+
+def down(files: Layout) -> bool:
+    """Ends the node if it is ours, and removes its files (images stay); False if there was none."""
+    found = process.recall(files.pidfile)
+    if found and not process.stop(found):
+        raise Problem(f"process {found.pid} does not end; look at it with ps -fp {found.pid}")
+    _wait_for_cable_to_go()
+    if found:
+        _remove_empty_groups()
+    shutil.rmtree(files.state, ignore_errors=True)
+    return found is not None
+
+
+def load(files: Layout, archive: Path) -> None:
+    """Loads the images of a docker or OCI archive into the cluster."""
+    run(["ctr", "-a", files.socket, "-n", "k8s.io", "images", "import", archive])
+
+
+def _remove_empty_groups() -> None:
+    """The control groups of the pods that ended with the node; the kernel refuses to remove one that is in use."""
+    for group in (*CGROUPS.glob("k8s.io"), *CGROUPS.glob("*/k8s.io")):
+        for folder, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+
+
+def _start(files: Layout) -> None:
+    said = files.log / "node.log"
+    with said.open("wb") as log:
+        node = subprocess.Popen(
+            _command(files), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    remembered = process.remember(node.pid, files.pidfile)
+    try:
+        _lay_cable(node.pid)
+        _relay(node, said, files.ready)
+        if not files.ready.exists():
+            raise Problem(f"the native cluster did not start; its logs are in {files.log}")
+    except BaseException:
+        process.stop(remembered)
+        raise
+
+
+def _command(files: Layout) -> list[str]:
+    spaces = ["--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child=KILL"]
+    module = [sys.executable, "-m", "scripts.cluster.node"]
+    return ["unshare", *spaces, *module, "--cache", str(files.cache), "--binaries", str(files.binaries)]
+
+
+def _lay_cable(pid: int) -> None:
+    """A veth pair between the machine and the node's network namespace; it goes away with the namespace."""
+    ours = Path("/proc/self/ns/net").readlink()
+    deadline = time.monotonic() + PATIENCE_S
+    while Path(f"/proc/{pid}/ns/net").readlink() == ours:
+        if time.monotonic() > deadline:
+            raise Problem("this machine does not let us make a network namespace (unshare --net)")
+        time.sleep(0.01)
+    run(["ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", NODE_LINK, "netns", str(pid)])
+    run(["ip", "address", "add", f"{HOST_IP}/{PREFIX}", "dev", HOST_LINK])
+    run(["ip", "link", "set", HOST_LINK, "up"])
+
+
+def _relay(node: subprocess.Popen[bytes], said: Path, ready: Path) -> None:
+    """Shows what the node says, until it is ready or ends."""
+    with said.open("rb") as log:
+        while not ready.exists() and node.poll() is None:
+            sys.stdout.write(log.read().decode(errors="replace"))
+            sys.stdout.flush()
+            time.sleep(0.1)
+        sys.stdout.write(log.read().decode(errors="replace"))
+
+
+def _wait_for_cable_to_go() -> None:
+    """The kernel removes it a moment after the namespace's last process."""
+    deadline = time.monotonic() + PATIENCE_S
+    while out(["ip", "link", "show", HOST_LINK]) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
