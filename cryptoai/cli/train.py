@@ -39,11 +39,14 @@ def launch_training(options: Sequence[str]) -> NoReturn:
 
 def train_on(config: Config, feeds: Sequence[Feed]) -> Path:
     """The bundle's folder; training sees the rows of the train window and nothing later."""
+    import torch
+
     from cryptoai.training.recipe import Origin, train_bundle
 
+    torch.set_num_threads(config.training.threads or os.cpu_count() or 1)
     with progress("rows of the training window"):
         datasets = [training_rows(config, feed, feeds) for feed in feeds]
-    origin = Origin(git_sha=git_sha(), data_fingerprint=fingerprint(feeds), cost_bps=config.training.cost_bps)
+    origin = Origin(git_sha=git_sha(), data_fingerprint=fingerprint(feeds))
     with progress("training") as advance:
         return train_bundle(
             datasets,

@@ -115,6 +115,12 @@ class TrainingConfig(Section):
     )
     horizon: int = Field(15, ge=1, le=256, description="Imagined steps of a policy rollout.")
     seed: int = Field(7, ge=0, lt=2**31, description="Seed of every random draw.")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads of one training process, 0 for all cores; small models train faster on 1.",
+    )
     max_seconds: float = Field(
         0.0,
         ge=0,
@@ -176,7 +182,10 @@ class ExecutionConfig(Section):
         500, gt=0, le=60_000, description="Wait for an inference before the safe action is taken, milliseconds."
     )
     order_ttl_ms: int = Field(
-        1000, ge=1, le=86_400_000, description="Milliseconds after which an open order is cancelled."
+        900,
+        ge=1,
+        le=86_400_000,
+        description="Milliseconds after which an open order is cancelled; below the decision interval it never blocks one.",
     )
 
 

@@ -37,11 +37,7 @@ from cryptoai.training.trainer import Progress, Report, Stage, Trainer
 from cryptoai.training.unconditional import fit_base
 from cryptoai.world_model.model import WorldModel
 
-__all__ = ["TAKER_BPS", "Origin", "train_bundle"]
-
-TAKER_BPS = 5.0
-"""Cost of trading one unit of exposure at once that the policy learns with: the perpetual's taker fee."""
-
+__all__ = ["Origin", "train_bundle"]
 
 _ENCODER = "encoder."
 
@@ -54,7 +50,6 @@ class Origin:
     data_fingerprint: str | None = None
     """Of the events behind the rows; without one the rows themselves are hashed."""
     parent: str | None = None
-    cost_bps: float = TAKER_BPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +90,9 @@ def train_bundle(
     """
     origin, ranks = origin or Origin(), Ranks.current()
     fingerprint = content_hash("|".join(d.fingerprint() for d in datasets).encode())
-    work = out_dir / f".work-{_job_name(config, fingerprint, origin, ranks)}"
+    work = out_dir / f".work-{_job_name(config, fingerprint, ranks)}"
     trainer = Trainer(work, ranks, clock or SystemClock(), config.training.max_seconds, on_progress=on_progress)
-    job = _prepare(datasets, config, ranks, origin)
+    job = _prepare(datasets, config, ranks)
     for make in (_encoder_stage, _world_model_stage, _policy_stage):
         report = trainer.fit(make(job))
         if on_report is not None and ranks.leads:
@@ -111,7 +106,7 @@ def train_bundle(
     return (out_dir / BEST).resolve()
 
 
-def _prepare(datasets: Sequence[Dataset], config: Config, ranks: Ranks, origin: Origin) -> _Job:
+def _prepare(datasets: Sequence[Dataset], config: Config, ranks: Ranks) -> _Job:
     """Everything that is fitted in closed form, from the fit part alone: scaler, units, unconditional mixture."""
     corpus = Corpus.of(datasets, Timing.of(config), ranks.device)
     with initialised(config.training.seed, "weights"):
@@ -122,7 +117,7 @@ def _prepare(datasets: Sequence[Dataset], config: Config, ranks: Ranks, origin: 
     known, returns = corpus.known.cpu().numpy()[fit], corpus.returns.cpu().numpy()[fit]
     model.encoder.scaler.fit(corpus.values.cpu().numpy()[fit], corpus.mask.cpu().numpy()[fit])
     model.set_units(corpus.return_scale, fit_base(returns, known))
-    cost = origin.cost_bps * 1e-4 / corpus.return_scale
+    cost = config.training.cost_bps * 1e-4 / corpus.return_scale
     return _Job(config, corpus, ranks, model.to(ranks.device), policy, critic, cost)
 
 
@@ -206,9 +201,9 @@ def _built_by(config: Config) -> dict[str, Any]:
     }
 
 
-def _job_name(config: Config, fingerprint: str, origin: Origin, ranks: Ranks) -> str:
+def _job_name(config: Config, fingerprint: str, ranks: Ranks) -> str:
     """Equal for a training that may resume another's checkpoints."""
-    what = [_built_by(config), fingerprint, origin.cost_bps, ranks.world]
+    what = [_built_by(config), fingerprint, ranks.world]
     return content_hash(canonical_json(what), 12)
 
 

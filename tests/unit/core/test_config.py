@@ -10,7 +10,7 @@ from cryptoai.core.errors import ConfigError
 
 DEFAULTS = {
     "data": {"lake": "var/lake", "sample_ms": 100, "train_share": 0.6, "embargo_s": 2.0},
-    "features": {"repo": "feature_repo", "max_age_s": 5.0},
+    "features": {"repo": "feature_repo", "data": "var/features", "max_age_s": 5.0},
     "model": {
         "state_dim": 200,
         "hidden_dim": 256,
@@ -28,6 +28,8 @@ DEFAULTS = {
         "policy_epochs": 100,
         "sequence": 32,
         "horizon": 15,
+        "cost_bps": 5.0,
+        "threads": 0,
         "seed": 7,
         "max_seconds": 0.0,
         "checkpoints": "checkpoints",
@@ -52,7 +54,7 @@ DEFAULTS = {
         "order_latency_ms": 20.0,
         "initial_cash": 100_000.0,
         "model_timeout_ms": 500.0,
-        "order_ttl_ms": 1000,
+        "order_ttl_ms": 900,
     },
     "serving": {"host": "127.0.0.1", "port": 8080, "workers": 1, "max_body_bytes": 1_000_000, "max_batch": 256},
     "dashboard": {"host": "127.0.0.1", "port": 8081},
