@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from cryptoai.core.config import Config, Section
 from cryptoai.data_universe import schema_docs
+from operators.api import crd, docs
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "Made by scripts/generate.py from cryptoai/core/config.py; edit that, then run the script."
@@ -104,6 +105,8 @@ OUTPUTS: list[tuple[Path, Callable[[], str]]] = [
     (Path("configs/default.yaml"), default_yaml),
     (Path("docs/configuration.md"), configuration_md),
     (Path("docs/features.md"), schema_docs.render),
+    (Path("charts/cryptoai/crds/tradingbots.yaml"), crd.crd_yaml),
+    (Path("docs/tradingbot.md"), docs.render),
 ]
 
 
