@@ -185,7 +185,7 @@ class ExecutionConfig(Section):
         900,
         ge=1,
         le=86_400_000,
-        description="Milliseconds after which an open order is cancelled; below the decision interval it never blocks one.",
+        description="Milliseconds after which an open order is cancelled; below the interval it blocks no decision.",
     )
 
 
