@@ -66,29 +66,30 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* The rules of the operator for what lives beside a TradingBot. It never reads or writes a Secret.
-     What it grants to a bot (get, list, watch of tradingbots) it holds itself, so it needs neither bind nor escalate. */}}
+{{/* The operator's rights where its TradingBots live. It has none on Secrets, and what it grants to a bot
+     (get, list, watch of tradingbots) it holds itself, so that it needs neither bind nor escalate. */}}
 {{- define "cryptoai.rules" -}}
 - apiGroups: [cryptoai.dev]
   resources: [tradingbots]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 - apiGroups: [cryptoai.dev]
   resources: [tradingbots/status]
-  verbs: [get, patch]
+  verbs: [patch]
+# Lets it own what it makes where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [cryptoai.dev]
   resources: [tradingbots/finalizers]
   verbs: [update]
-- apiGroups: [""]
-  resources: [configmaps, services, serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps, services, serviceaccounts, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [pods, persistentvolumeclaims]
+  resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
