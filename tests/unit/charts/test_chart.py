@@ -118,6 +118,13 @@ def test_every_probe_meets_a_port_that_is_there(objects: Any) -> None:
             assert {mount["name"] for mount in container.get("volumeMounts", [])} == volumes, name
 
 
+def test_every_port_says_its_protocol(objects: Any) -> None:
+    """Without it, the server-side apply of API server 1.20, which Helm 4 uses, refuses a Service."""
+    ports = [port for service in objects.of("Service") for port in service["spec"]["ports"]]
+    ports += [port for _, pod in objects.pods() for c in pod["containers"] for port in c.get("ports", [])]
+    assert {port["protocol"] for port in ports} == {"TCP"}
+
+
 def test_the_operator_runs_alone(render: Callable[..., Any]) -> None:
     """One replica, and the old one is gone before the new one comes."""
     spec = render().named("Deployment", "cryptoai-operator")["spec"]
