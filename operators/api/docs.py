@@ -19,8 +19,9 @@ Schema = dict[str, Any]
 _INTRO = """\
 # TradingBot
 
-`apiVersion: cryptoai.dev/v1alpha1`, `kind: TradingBot`, short name `tb`, category `cryptoai`, namespaced. One object is one bot:
-a server that holds its model, a pod that decides, a volume with its journal, and the limits that the judge enforces.
+`apiVersion: cryptoai.dev/v1alpha1`, `kind: TradingBot`, short name `tb`, category `cryptoai`, namespaced. One object is
+one bot: a server that holds its model, a pod that decides, a volume with its journal, and the limits that the judge
+enforces.
 
 ```yaml
 apiVersion: cryptoai.dev/v1alpha1
@@ -34,16 +35,22 @@ spec:
   risk: {maxPositionPct: 0.1, maxLeverage: 3}
 ```
 
-The name has at most 40 characters: lower-case letters, digits and dashes, starting with a letter. An unknown key is refused
-by `kubectl apply` (it validates against the schema); a server of before Kubernetes 1.25 drops one that arrives by another way."""
+The name has at most 40 characters: lower-case letters, digits and dashes, starting with a letter. An unknown key is
+refused by `kubectl apply` (it validates against the schema); a server of before Kubernetes 1.25 drops one that arrives
+by another way."""
 
 _KILL = """\
 ## Kill switch
 
-`kubectl patch tb btc --type merge -p '{"spec":{"killSwitch":{"engaged":true,"reason":"why"}}}'` stops every new order within a second: the
-bot's pod watches its own TradingBot, so this works while the operator is down. It is latched. To release it say who and why:
-`{"spec":{"killSwitch":{"engaged":false,"reason":"why","releasedBy":"who"}}}`. `engaged: false` alone changes nothing, and the condition
-`Halted` says so with the reason `ReleaseNotNamed`. The pod keeps running while it is halted."""
+```
+kubectl patch tb btc --type merge -p '{"spec":{"killSwitch":{"engaged":true,"reason":"why","releasedBy":null}}}'
+kubectl patch tb btc --type merge -p '{"spec":{"killSwitch":{"engaged":false,"reason":"why","releasedBy":"who"}}}'
+```
+
+The first stops every new order within a second: the bot's pod watches its own TradingBot, so this works while the
+operator is down. It is latched: only the second, which says who and why, releases it. `engaged: false` alone changes
+nothing, and the condition `Halted` says so with the reason `ReleaseNotNamed`. The pod keeps running while it is
+halted."""
 
 _CONDITIONS = """\
 ## Conditions
@@ -56,8 +63,8 @@ _CONDITIONS = """\
 | `Halted` | no new order is sent; latched until released |
 | `Degraded` | something must be mended; the message says what |
 
-`phase` is the conditions in one word: Halted, else Degraded, else Suspended, else Running, else Pending. Each condition carries
-one of these constant words in `reason`: """
+`phase` is the conditions in one word: Halted, else Degraded, else Suspended, else Running, else Pending. Each
+condition carries one of these constant words in `reason`: """
 
 
 def render() -> str:

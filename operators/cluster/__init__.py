@@ -1,0 +1,1 @@
+"""Calls to the API server and to pods, and the election of one leader. It decides nothing about bots."""
