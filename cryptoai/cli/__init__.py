@@ -144,12 +144,25 @@ def bot(
     model: Model = None,
     out: Out = None,
     speed: Annotated[float, typer.Option(help="Replay speed, 1 = as recorded, 0 = as fast as possible.")] = 1.0,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Run as the main process of a pod: Redis, health port, kill switch.")
+    ] = False,
 ) -> None:
-    """Run a bot in execution.mode: shadow decides and sends nothing, paper keeps a simulated account."""
+    """Run a bot in execution.mode: shadow decides and sends nothing, paper keeps a simulated account.
+
+    Its name, which is part of its order ids, is CRYPTOAI_BOT, else the mode.
+    """
+    chosen = configured(config, sets)
+    folder = out or Path("var") / chosen.execution.mode
+    if cluster:
+        from cryptoai.cli.cluster import prepare_process, run_in_pod
+
+        prepare_process(folder)
+        raise typer.Exit(run_in_pod(chosen, assets, model, folder, speed=speed))
     from cryptoai.cli.bot import run_bot
 
-    chosen = configured(config, sets)
-    raise typer.Exit(run_bot(chosen, assets, model, out or Path("var") / chosen.execution.mode, speed=speed))
+    name = os.environ.get("CRYPTOAI_BOT")
+    raise typer.Exit(run_bot(chosen, assets, model, folder, speed=speed, name=name))
 
 
 @app.command()
@@ -212,10 +225,11 @@ def _root(
 
 
 def _subcommands() -> None:
-    from cryptoai.cli import data, features
+    from cryptoai.cli import data, features, kube
 
     app.add_typer(data.app, name="data")
     app.add_typer(features.app, name="features")
+    app.add_typer(kube.app, name="kube")
 
 
 _subcommands()

@@ -3,6 +3,10 @@
 Composition roots own one `FeastStore`; nobody else speaks to Feast. Its import takes seconds, so it happens inside the
 constructor and not when this module is imported. What Feast leaves open is closed here: an older push never replaces a
 newer state, a null counts as missing whatever its status says, and a stale group is masked (Feast has no ttl online).
+
+The online store is SQLite beside the registry, or a Redis that bots share. In Redis Feast ignores a write that is not
+newer than what is there, which would lose corrections and freeze a replay; so Feast's own check is switched off and
+ours, the same for both stores, decides. One bot writes what it reads: a `project` of its own keeps bots apart.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cryptoai.core.clock import SECOND
-from cryptoai.core.errors import DataError
+from cryptoai.core.errors import ConfigError, DataError, TransientError
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.features import Batch
@@ -36,14 +40,28 @@ __all__ = ["FeastStore"]
 
 Ints = npt.NDArray[np.int64]
 
+_REDIS_TIMEOUT_S = 0.5
+_REDIS_KEY_TTL_S = 86_400
+"""Keys of a bot that is gone leave Redis a day after its last push; a decision reads what was pushed just before."""
+
 
 class FeastStore:
     """Feature store of the Feast repository in `repo`, with registry, online database and history in `data_dir`.
 
-    `max_age_s` is the age past which a group that was read counts as missing.
+    `max_age_s` is the age past which a group that was read counts as missing. `online` is None for SQLite in `data_dir`
+    or "host:port" of a Redis; `project` replaces the repository's Feast project. Nothing connects before it must:
+    `check` says whether the online store answers. TransientError from any method means that it does not.
     """
 
-    def __init__(self, repo: Path, data_dir: Path, *, max_age_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        repo: Path,
+        data_dir: Path,
+        *,
+        max_age_s: float = 5.0,
+        online: str | None = None,
+        project: str | None = None,
+    ) -> None:
         self._data = data_dir.resolve()
         self._max_age_ns = int(max_age_s * SECOND)
         self._definitions = _load(repo / "definitions.py")
@@ -52,15 +70,22 @@ class FeastStore:
             from feast import FeatureStore
             from feast.infra.provider import get_provider
 
-            self._config = _configure(repo.resolve(), self._data)
+            self._config = _configure(repo.resolve(), self._data, _online(online, self._data), project)
             self._store = FeatureStore(config=self._config)
             self._online = get_provider(self._config)
-            _lighten(self._online, self._config)
+            _lighten(self._online, self._config, online)
         self._views: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """TransientError if the online store does not answer."""
+        if self._config.online_store.type == "redis":
+            with _reachable():
+                redis: Any = self._online
+                redis.online_store._client.ping()
 
     def apply(self) -> None:
         """Registers the definitions and makes the online tables; safe to repeat."""
-        with _quiet():
+        with _quiet(), _reachable():
             self._store.apply(self._definitions.objects(self._data))
         self._views = {}
 
@@ -78,7 +103,7 @@ class FeastStore:
 
     def materialize(self, start_ns: int, end_ns: int) -> None:
         """Loads the newest stored row known in [start_ns, end_ns] of each instrument into the online store."""
-        with _quiet():
+        with _quiet(), _reachable():
             self._store.materialize(start_date=_floor(start_ns), end_date=_ceil(end_ns))
 
     def push(self, state: StateVector, *, rewind: bool = False) -> bool:
@@ -95,7 +120,8 @@ class FeastStore:
         values, mask = state.floats(), state.present()
         for group in schema.STORED_GROUPS:
             protos = _protos(state, values, mask, schema.group_slice(group))
-            self._online.online_write_batch(self._config, self._view(group), [(key, protos, stamp, stamp)], None)
+            with _reachable():
+                self._online.online_write_batch(self._config, self._view(group), [(key, protos, stamp, stamp)], None)
         return True
 
     def read(self, instrument: str, now_ns: int) -> StateVector:
@@ -145,7 +171,8 @@ class FeastStore:
         """By group (known_at, event_time, numbers) of the online store."""
         found = {}
         for group in schema.STORED_GROUPS:
-            ((_, row),) = self._online.online_read(self._config, self._view(group), [_key(instrument)])
+            with _reachable():
+                ((_, row),) = self._online.online_read(self._config, self._view(group), [_key(instrument)])
             if row and "known_at_ns" in row and row["known_at_ns"].HasField("int64_val"):
                 known, event = row["known_at_ns"].int64_val, row["event_time_ns"].int64_val
                 numbers = {name: value.float_val for name, value in row.items() if value.HasField("float_val")}
@@ -179,23 +206,69 @@ def _load(path: Path) -> Any:
     return module
 
 
-def _configure(repo: Path, data: Path) -> Any:
+def _online(address: str | None, data: Path) -> dict[str, Any]:
+    """Feast's settings of the online store."""
+    if address is None:
+        return {"type": "sqlite", "path": str(data / "online.db")}
+    _host_port(address)
+    return {
+        "type": "redis",
+        "connection_string": address,
+        "key_ttl_seconds": _REDIS_KEY_TTL_S,
+        "skip_dedup": True,
+    }
+
+
+def _host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ConfigError(f"online store {address!r}: write it as host:port, for example cryptoai-redis:6379")
+    return host, int(port)
+
+
+def _configure(repo: Path, data: Path, online: dict[str, Any], project: str | None) -> Any:
     from feast.repo_config import RepoConfig, load_repo_config
 
     config = load_repo_config(repo, repo / "feature_store.yaml")
     raw = config.model_dump(exclude_unset=True, by_alias=True, exclude={"repo_path"})
-    raw["registry"] = str(data / "registry.db")
-    if config.online_store.type == "sqlite":
-        raw["online_store"] = {"type": "sqlite", "path": str(data / "online.db")}
+    raw |= {"registry": str(data / "registry.db"), "online_store": online, "project": project or config.project}
     return RepoConfig(**raw, repo_path=repo)
 
 
-def _lighten(provider: Any, config: Any) -> None:
-    """SQLite without a disk flush for each group: the online store is a copy, the lake and the files are the truth."""
-    if config.online_store.type == "sqlite":
+def _lighten(provider: Any, config: Any, address: str | None) -> None:
+    """SQLite without a disk flush for each group: the online store is a copy, the lake and the files are the truth.
+
+    Redis with one short try for each call: Feast's client would wait for seconds, and a bot has to obey its kill switch
+    meanwhile.
+    """
+    if address is None:
         connection = provider.online_store._get_conn(config)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
+        return
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    host, port = _host_port(address)
+    provider.online_store._client = Redis(
+        host=host,
+        port=port,
+        retry=Retry(NoBackoff(), 1),
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+    )
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    """Redis's own errors as ours."""
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except RedisError as error:
+        raise TransientError(f"the feature store's Redis does not answer: {error}") from error
 
 
 def _table(instrument: str, times: Ints, rows: Batch, places: slice) -> pa.Table:
