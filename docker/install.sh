@@ -48,5 +48,7 @@ if ! "$python" -m venv "$target"; then
   echo "docker/install.sh: cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2
   exit 69
 fi
+# Python 3.11 puts an old setuptools into every environment; who needs one gets that of the lock.
+"$target/bin/python" -m pip uninstall --disable-pip-version-check --quiet --quiet --yes setuptools
 "$target/bin/python" -m pip install --disable-pip-version-check --quiet --constraint "$root/requirements.lock" \
   "${editable[@]}" "$root[$extras]"

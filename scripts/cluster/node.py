@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -44,6 +45,13 @@ class Node:
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.state
             )
         self.parts[part.pid] = name
+
+    def stop(self, name: str) -> None:
+        """Ends a part and waits for its end."""
+        pid = next(pid for pid, part in self.parts.items() if part == name)
+        os.kill(pid, signal.SIGTERM)
+        while name not in self.reap():
+            time.sleep(0.02)
 
     def wait_for(self, name: str, probe: Callable[[], bool]) -> None:
         """Until `probe` holds. Raises Problem with the end of the part's log when it ends or takes too long."""
@@ -147,9 +155,17 @@ def control_plane(node: Node) -> Api:
 def containers(node: Node) -> None:
     """containerd, with nothing of an earlier run but its images."""
     ctr = ["ctr", "-a", str(node.layout.socket), "-n", "k8s.io"]
+    _containerd(node, ctr)
+    if left := run([*ctr, "containers", "ls", "-q"]).split():
+        run([*ctr, "containers", "rm", *left])
+        node.stop("containerd")  # it read them when it started, and would report them as pods
+        _containerd(node, ctr)
+    run([*ctr, "images", "import", node.layout.cache / "pause.tar"])
+
+
+def _containerd(node: Node, ctr: list[str]) -> None:
     node.start("containerd", "containerd", "-c", node.state / "containerd.toml")
     node.wait_for("containerd", lambda: out([*ctr, "version"]) is not None)
-    run([*ctr, "images", "import", node.layout.cache / "pause.tar"])
 
 
 def machine(node: Node, api: Api) -> None:
