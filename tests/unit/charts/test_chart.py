@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from cryptoai import __version__
+from scripts.images import IMAGES
 
 CHART = Path(__file__).parents[3] / "charts" / "cryptoai"
 MINE = {"redis__enabled": False, "redis__host": "redis.example.org", "redis__port": 6380}
@@ -19,7 +23,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "private registry": {
         "images__pullSecrets": ["registry"],
         "images__pullPolicy": "Always",
-        "images__operator__tag": "",
+        "images__operator__repository": "registry.example.org:5000/desk/operator",
+        "images__operator__tag": "1.2",
         "images__redis__tag": "@sha256:" + "0" * 64,
     },
     "placed": {
@@ -142,8 +147,8 @@ def test_the_operator_is_told_what_bots_are_made_of(render: Callable[..., Any]) 
     assert environment(render()) == {
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
-        "CRYPTOAI_IMAGE_BOT": "localhost/cryptoai-bot:dev",
-        "CRYPTOAI_IMAGE_SERVE": "localhost/cryptoai-serve:dev",
+        "CRYPTOAI_IMAGE_BOT": "cryptoai/bot:0.1.0",
+        "CRYPTOAI_IMAGE_SERVE": "cryptoai/serve:0.1.0",
         "CRYPTOAI_IMAGE_PULL_POLICY": "IfNotPresent",
         "CRYPTOAI_REDIS": "cryptoai-redis.desk:6379",
         "CRYPTOAI_LOG_LEVEL": "info",
@@ -174,14 +179,26 @@ def test_redis_forgets_nothing_silently(render: Callable[..., Any]) -> None:
 
 
 def test_images_follow_the_release_a_tag_or_a_digest(render: Callable[..., Any]) -> None:
-    """An empty tag is the chart's appVersion."""
+    """And pods get the names of the Secrets that open the registry."""
     objects = render(**SWITCHES["private registry"])
     used = {name: pod["containers"][0]["image"] for name, pod in objects.pods()}
-    assert used["cryptoai-operator"] == "localhost/cryptoai-operator:0.1.0"
-    assert used["cryptoai-redis"] == "localhost/cryptoai-redis@sha256:" + "0" * 64
+    assert used["cryptoai-operator"] == "registry.example.org:5000/desk/operator:1.2"
+    assert used["cryptoai-redis"] == "cryptoai/redis@sha256:" + "0" * 64
     for _, pod in objects.pods():
         assert pod["imagePullSecrets"] == [{"name": "registry"}]
         assert pod["containers"][0]["imagePullPolicy"] == "Always"
+
+
+def test_the_images_are_those_that_make_images_loads(render: Callable[..., Any]) -> None:
+    """The same names, at the version of the package, which is the chart's too."""
+    meta = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert meta["version"] == meta["appVersion"] == __version__
+    objects = render()
+    wanted = {pod["containers"][0]["image"] for _, pod in objects.pods()}
+    wanted |= {
+        value for key, value in environment(objects).items() if key in ("CRYPTOAI_IMAGE_BOT", "CRYPTOAI_IMAGE_SERVE")
+    }
+    assert {f"docker.io/{image}" for image in wanted} == {image.reference for image in IMAGES}
 
 
 def test_bundles_get_a_claim_only_when_asked(render: Callable[..., Any]) -> None:
