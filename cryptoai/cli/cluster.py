@@ -61,10 +61,16 @@ class PodSettings:
     redis: str
     server: Callable[[], ApiServer]
     port: int = 8082
+    password: str | None = field(default=None, repr=False)
+    pin: str | None = None
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> PodSettings:
-        """CRYPTOAI_BOT, POD_NAMESPACE and CRYPTOAI_REDIS; CRYPTOAI_STATUS_PORT; a service account or KUBECONFIG."""
+        """CRYPTOAI_BOT, POD_NAMESPACE and CRYPTOAI_REDIS, and a service account or KUBECONFIG, are needed.
+
+        CRYPTOAI_REDIS_PASSWORD, CRYPTOAI_MODEL_REVISION (the only bundle that may decide) and CRYPTOAI_STATUS_PORT
+        may be set.
+        """
         missing = [name for name in ("CRYPTOAI_BOT", "POD_NAMESPACE", "CRYPTOAI_REDIS") if not env.get(name)]
         if missing:
             raise ConfigError(f"{', '.join(missing)} must be set in the pod; the operator sets them for its bots")
@@ -72,7 +78,8 @@ class PodSettings:
         if not port.isdigit():
             raise ConfigError(f"CRYPTOAI_STATUS_PORT={port!r}: give a port number")
         name, namespace, redis = env["CRYPTOAI_BOT"], env["POD_NAMESPACE"], env["CRYPTOAI_REDIS"]
-        return cls(name, namespace, redis, lambda: _api_server(env), int(port))
+        secret, pin = env.get("CRYPTOAI_REDIS_PASSWORD") or None, env.get("CRYPTOAI_MODEL_REVISION") or None
+        return cls(name, namespace, redis, lambda: _api_server(env), int(port), secret, pin)
 
     @property
     def project(self) -> str:
@@ -181,7 +188,6 @@ class _Pod:
 
     def _prepared(self, assets: Sequence[str], model: str | None) -> Bot:
         from cryptoai.cli.bot import Bot
-        from cryptoai.cli.models import open_model
         from cryptoai.cli.tapes import load_feeds
 
         self._wait_for(f"TradingBot {self.pod.namespace}/{self.pod.bot}", self._require_order)
@@ -189,7 +195,7 @@ class _Pod:
         self.status.beat()
         feeds = load_feeds(self.config, assets)
         store = self._wait_for(f"Redis at {self.pod.redis}", self._open_store)
-        opened, self.status.revision = self._wait_for("the inference service", lambda: open_model(model, self.config))
+        opened, self.status.revision = self._wait_for("the inference service", lambda: self._open_model(model))
         self.status.waiting = ""
         guarded = _LastLook(opened, self.switch, self.status)
         return Bot(*(self.config, self.pod.bot, feeds, guarded, self.status.revision, store, self.folder, self.switch))
@@ -219,10 +225,18 @@ class _Pod:
     def _open_store(self) -> FeastStore:
         from cryptoai.cli.features import open_store
 
-        store = open_store(self.config, self.pod.redis, self.pod.project)
+        store = open_store(self.config, self.pod.redis, password=self.pod.password, project=self.pod.project)
         store.check()
         store.apply()
         return store
+
+    def _open_model(self, spec: str | None) -> tuple[Model, str]:
+        from cryptoai.cli.models import open_model
+
+        model, revision = open_model(spec, self.config)
+        if self.pod.pin not in (None, revision):
+            raise TransientError(f"it serves revision {revision}, spec.model.revision asks for {self.pod.pin}")
+        return model, revision
 
     # ------------------------------------------------------------------ while it runs
 

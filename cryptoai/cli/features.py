@@ -79,7 +79,9 @@ def history(asset: str, rows: Annotated[int, typer.Option(help="Number of times.
         out.print(f"{iso(int(time))}  {int(present.sum())} features known")
 
 
-def open_store(config: Config, online: str | None = None, project: str | None = None) -> FeastStore:
+def open_store(
+    config: Config, online: str | None = None, *, password: str | None = None, project: str | None = None
+) -> FeastStore:
     """The store of the configured repository; a relative repository is looked for here, then in the checkout.
 
     `online` is the host:port of a Redis, None for SQLite; `project` keeps bots that share a Redis apart.
@@ -89,8 +91,8 @@ def open_store(config: Config, online: str | None = None, project: str | None = 
     repo = Path(config.features.repo)
     if not repo.is_dir() and not repo.is_absolute():
         repo = project_root() / repo
-    age = config.features.max_age_s
-    return FeastStore(repo, Path(config.features.data), max_age_s=age, online=online, project=project)
+    data, age = Path(config.features.data), config.features.max_age_s
+    return FeastStore(repo, data, max_age_s=age, online=online, password=password, project=project)
 
 
 def store_features(config: Config, store: FeastStore, assets: Sequence[str]) -> int:

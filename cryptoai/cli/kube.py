@@ -67,6 +67,9 @@ def status(
         out.print_json(json.dumps([asdict(row) for row in rows]))
     elif rows:
         out.print(_table(rows, every))
+        for row in rows:
+            for note in row.notes:
+                out.print(Text.assemble("\n", (_called(row, every), "bold"), f"  {note}"))
     else:
         err.print("there is no TradingBot here; make one with `kubectl apply -f examples/tradingbot.yaml`")
 
@@ -180,11 +183,16 @@ def _note(condition: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[BotRow], every: bool) -> Table:
-    table = Table("bot", "mode", "phase", "model", "ready", "halted", "last decision", "to look at", box=None)
+    table = Table(box=None, pad_edge=False)
+    for title in ("bot", "mode", "phase", "model", "ready", "halted", "last decision"):
+        table.add_column(title, no_wrap=True)
     for row in rows:
-        name = f"{row.namespace}/{row.name}" if every else row.name
         ready = Text(row.ready, "green" if row.ready == "True" else "yellow")
         halted = Text(row.halted, "bold red" if row.halted in ("True", "asked") else "")
         phase = Text(row.phase, _COLOURS.get(row.phase, ""))
-        table.add_row(name, row.mode, phase, row.model, ready, halted, row.decision, Text("\n".join(row.notes)))
+        table.add_row(_called(row, every), row.mode, phase, row.model, ready, halted, row.decision)
     return table
+
+
+def _called(row: BotRow, every: bool) -> str:
+    return f"{row.namespace}/{row.name}" if every else row.name

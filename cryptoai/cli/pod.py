@@ -35,7 +35,7 @@ class PodStatus:
     kill_reason: str = ""
     kill_by: str = ""
     ended: bool = False
-    waiting: str = "starting"
+    waiting: str = "its program to load"
     problems: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ def serve_status(status: PodStatus, port: int, host: str = "0.0.0.0") -> Threadi
 
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), name="status", daemon=True).start()
     return server
 
 

@@ -96,7 +96,7 @@ def answer(handler: BaseHTTPRequestHandler, api: FakeApi) -> None:
     if "watch" not in asked:
         items = [api.thing] if api.thing is not None else []
         return whole(handler, 200, {"metadata": {"resourceVersion": str(api.version)}, "items": items})
-    return stream(handler, api)
+    return stream(handler, api, float(asked["timeoutSeconds"]))
 
 
 def whole(handler: BaseHTTPRequestHandler, code: int, body: Any) -> None:
@@ -107,12 +107,20 @@ def whole(handler: BaseHTTPRequestHandler, code: int, body: Any) -> None:
     handler.wfile.write(text)
 
 
-def stream(handler: BaseHTTPRequestHandler, api: FakeApi) -> None:
+def next_line(api: FakeApi, seconds: float) -> bytes | None:
+    """None ends the watch, as the server does after timeoutSeconds; a negative number is a server that forgot."""
+    try:
+        return api.lines.get(timeout=seconds if seconds > 0 else None)
+    except queue.Empty:
+        return None
+
+
+def stream(handler: BaseHTTPRequestHandler, api: FakeApi, seconds: float) -> None:
     handler.send_response(200)
     handler.send_header("transfer-encoding", "chunked")
     handler.end_headers()
     handler.wfile.flush()
-    while not api.ending.is_set() and (line := api.lines.get()) is not None:
+    while not api.ending.is_set() and (line := next_line(api, seconds)) is not None:
         if line == b"BREAK":
             handler.close_connection = True
             return

@@ -49,8 +49,8 @@ class FeastStore:
     """Feature store of the Feast repository in `repo`, with registry, online database and history in `data_dir`.
 
     `max_age_s` is the age past which a group that was read counts as missing. `online` is None for SQLite in `data_dir`
-    or "host:port" of a Redis; `project` replaces the repository's Feast project. Nothing connects before it must:
-    `check` says whether the online store answers. TransientError from any method means that it does not.
+    or "host:port" of a Redis with its `password`; `project` replaces the repository's Feast project. Nothing connects
+    before it must: `check` says whether the online store answers. TransientError from any method: it does not.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class FeastStore:
         *,
         max_age_s: float = 5.0,
         online: str | None = None,
+        password: str | None = None,
         project: str | None = None,
     ) -> None:
         self._data = data_dir.resolve()
@@ -73,7 +74,8 @@ class FeastStore:
             self._config = _configure(repo.resolve(), self._data, _online(online, self._data), project)
             self._store = FeatureStore(config=self._config)
             self._online = get_provider(self._config)
-            _lighten(self._online, self._config, online)
+            for provider in (self._online, self._store._get_provider()):
+                _lighten(provider, self._config, None if online is None else (*_host_port(online), password))
         self._views: dict[str, Any] = {}
 
     def check(self) -> None:
@@ -235,13 +237,13 @@ def _configure(repo: Path, data: Path, online: dict[str, Any], project: str | No
     return RepoConfig(**raw, repo_path=repo)
 
 
-def _lighten(provider: Any, config: Any, address: str | None) -> None:
+def _lighten(provider: Any, config: Any, redis: tuple[str, int, str | None] | None) -> None:
     """SQLite without a disk flush for each group: the online store is a copy, the lake and the files are the truth.
 
     Redis with one short try for each call: Feast's client would wait for seconds, and a bot has to obey its kill switch
-    meanwhile.
+    meanwhile. The password goes to the client alone, not into a configuration that could be printed.
     """
-    if address is None:
+    if redis is None:
         connection = provider.online_store._get_conn(config)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
@@ -250,10 +252,11 @@ def _lighten(provider: Any, config: Any, address: str | None) -> None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    host, port = _host_port(address)
+    host, port, password = redis
     provider.online_store._client = Redis(
         host=host,
         port=port,
+        password=password,
         retry=Retry(NoBackoff(), 1),
         socket_timeout=_REDIS_TIMEOUT_S,
         socket_connect_timeout=_REDIS_TIMEOUT_S,
