@@ -10,8 +10,10 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from cryptoai.cli.children import Interrupted
 from cryptoai.core.errors import CryptoAIError, InvariantError
 
 __all__ = ["Advance", "err", "fail_in_one_sentence", "out", "progress"]
@@ -49,8 +51,11 @@ def fail_in_one_sentence(command: Callable[[], object]) -> int:
     """Runs `command`; an expected failure becomes one clear sentence on stderr and the exit code of its kind."""
     try:
         result = command()
+    except Interrupted as stop:
+        err.print(str(stop))
+        return stop.exit_code
     except CryptoAIError as error:
-        err.print(f"[red]error:[/] {error}", markup=True)
+        err.print("[red]error:[/]", escape(str(error)))
         if isinstance(error, InvariantError):
             err.print("this is a defect of CryptoAI; please report it with the line above")
         return error.exit_code

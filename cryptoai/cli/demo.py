@@ -151,11 +151,11 @@ class _Demo:
         self.feeds = load_feeds(self.config, [ASSET])
 
     def _features(self) -> None:
-        store = open_store(self.config)
-        store.apply()
         done = self._mark(f"{fingerprint(self.feeds)} {SCHEMA_HASH} {self.config.data.sample_ms}")
         if self._is_done("features", done):
             return
+        store = open_store(self.config)
+        store.apply()
         with progress("features into Feast, offline and online"):
             for feed in self.feeds:
                 times = grid(self.config, int(feed.events.known_at[0]), int(feed.events.known_at[-1]))
