@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench generate cluster cluster-down test-cluster docs clean
+.PHONY: help setup run test check lint bench generate cluster cluster-down images tools test-cluster docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,18 @@ generate: setup ## rewrite the files that are made from code (configs, reference
 
 bench: setup ## every benchmark, one JSON line each
 	@$(BIN)/cryptoai bench all
+
+cluster: ## a Kubernetes cluster for the tests: the KUBECONFIG given, kind, or a native node built here once
+	@$(PYTHON) -m scripts.cluster up
+
+cluster-down: ## stop the cluster that `make cluster` started
+	@$(PYTHON) -m scripts.cluster down
+
+images: ## build the images by role, with Docker or without, and load them into that cluster
+	@$(PYTHON) -m scripts.images
+
+tools: ## helm and kubectl into .tools/bin
+	@$(PYTHON) -m scripts.tools
 
 clean: ## remove what was built and what the product wrote here
 	@rm -rf $(VENV) build dist site var checkpoints .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

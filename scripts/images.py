@@ -75,7 +75,12 @@ BASES = {
         "--include=usr-is-merged",
         f"--customize-hook=echo '{TIDY}' > \"$1/etc/apt/apt.conf.d/tidy\"",
     ],
-    PYTHON: ["--variant=essential", "--include=usr-is-merged,passwd,python3-venv,libstdc++6,ca-certificates"],
+    # apt installs nothing upon this one, which is what Perl is essential for; lib2to3 serves old setup scripts.
+    PYTHON: [
+        "--variant=essential",
+        "--include=usr-is-merged,passwd,python3-venv,libstdc++6,ca-certificates",
+        '--customize-hook=chroot "$1" dpkg --purge --force-remove-essential --force-depends perl-base python3-lib2to3',
+    ],
 }
 
 
