@@ -106,10 +106,19 @@ async def _served(environment: Environment, health: Health, metrics: Metrics) ->
     await runner.setup()
     try:
         for port in sorted({environment.health_port, environment.metrics_port}):
-            await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - the kubelet and Prometheus come from outside
+            await _listening(runner, port)
         yield
     finally:
         await runner.cleanup()
+
+
+async def _listening(runner: web.AppRunner, port: int) -> None:
+    try:
+        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - the kubelet and Prometheus come from outside
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on port {port} ({error.strerror}); set CRYPTOAI_HEALTH_PORT, CRYPTOAI_METRICS_PORT"
+        ) from None
 
 
 async def run(environment: Environment) -> int:

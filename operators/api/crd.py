@@ -94,10 +94,14 @@ def _spec() -> Schema:
     parts["assets"]["x-kubernetes-list-type"] = "set"
     parts["risk"].pop("default")  # absent must stay absent: live mode asks for it by name
     limits = [to_camel(name) for name in Risk.model_fields]
-    tame = {"properties": {"mode": {"enum": ["shadow", "paper"]}}}
-    schema["anyOf"] = [tame, {"required": ["risk"], "properties": {"risk": {"required": limits}}}]
-    calm = {"properties": {"engaged": {"enum": [False]}}}
-    parts["killSwitch"]["anyOf"] = [calm, {"required": ["reason"]}]
+    # A server names the failures of the branch that matched most, so each branch says its word of the switch too.
+    live = {"mode": {"enum": ["live"]}, "risk": {"required": limits}}
+    schema["anyOf"] = [
+        {"required": ["risk"], "properties": live},
+        {"properties": {"mode": {"enum": ["shadow", "paper"]}}},
+    ]
+    engaged = {"required": ["reason"], "properties": {"engaged": {"enum": [True]}}}
+    parts["killSwitch"]["anyOf"] = [engaged, {"properties": {"engaged": {"enum": [False]}}}]
     return schema
 
 

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     STARTING = "Starting"
     NOT_OBSERVED = "NotObserved"
     CLEANING_UP = "CleaningUp"
+    VOLUME_PENDING = "VolumePending"
     SUSPENDED = "Suspended"
     # the kill switch
     NOT_ENGAGED = "NotEngaged"

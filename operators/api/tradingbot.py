@@ -95,7 +95,7 @@ class Model(Words):
 class Features(Words):
     """Where the state vector comes from."""
 
-    max_age_seconds: float = _bounded(FeaturesConfig, "max_age_s", FeaturesConfig().max_age_s, gt=None, ge=0.1)
+    max_age_seconds: float = _bounded(FeaturesConfig, "max_age_s", FeaturesConfig().max_age_s)
     secret: str | None = Field(
         None,
         description="Secret in the bot's namespace whose key `password` opens the online store.",

@@ -23,7 +23,7 @@ from operators.handlers.queue import Key
 from operators.plans.children import names, workload
 from operators.plans.diagnose import component
 from operators.plans.guard import examine
-from operators.plans.model import Action, BotReport, Create, Delete, Notice, Observed, Patch, Plan, ServerReport
+from operators.plans.model import Action, BotReport, Create, Notice, Observed, Patch, Plan, ServerReport
 from operators.plans.plan import plan
 
 __all__ = ["Reconciler", "selector"]
@@ -98,13 +98,12 @@ class Reconciler:
         return None
 
     async def _do(self, namespace: str, action: Action) -> None:
-        match action:
-            case Create(obj):
-                await self.client.create(obj)
-            case Patch(kind, name, body, _):
-                await self.client.patch(kind, namespace, name, body)
-            case Delete(kind, name, uid, _):
-                await self.client.delete(kind, namespace, name, uid)
+        if isinstance(action, Create):
+            await self.client.create(action.obj)
+        elif isinstance(action, Patch):
+            await self.client.patch(action.kind, namespace, action.name, action.body)
+        else:
+            await self.client.delete(action.kind, namespace, action.name, action.uid)
 
     async def _tell(self, bot: Obj, made: Plan) -> None:
         """The status under the version that was read, so that a stale operator's write is refused; then the Events."""

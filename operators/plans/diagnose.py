@@ -17,7 +17,7 @@ __all__ = ["bot_state", "component", "features_state", "model_state", "pod_probl
 Obj = dict[str, Any]
 
 _PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
-_CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun")
+_CONFIG = ("CreateContainerConfigError", "CreateContainerError")
 _EX_DATAERR = 65  # core.errors: a bundle or a tape that cannot be trusted
 _TAIL = 400
 
@@ -35,7 +35,7 @@ def pod_ready(pod: Obj) -> bool:
 
 
 def pod_problem(pods: Iterable[Obj]) -> Finding | None:
-    """The first thing that keeps a pod from becoming ready and will not pass by itself."""
+    """The first thing that keeps a pod from becoming ready."""
     for pod in pods:
         if pod_ready(pod):
             continue
@@ -50,9 +50,12 @@ def pod_problem(pods: Iterable[Obj]) -> Finding | None:
 
 def _unschedulable(name: str, status: Obj) -> Finding | None:
     for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            message = f"pod {name} fits on no node: {_short(condition.get('message', ''))}"
-            return Finding(Reason.UNSCHEDULABLE, message, broken=True)
+        if condition["type"] != "PodScheduled" or condition.get("reason") != "Unschedulable":
+            continue
+        said = _short(condition.get("message", ""))
+        if "unbound" in said:  # a moment at every start; for longer it is the storage class that does not provide
+            return Finding(Reason.VOLUME_PENDING, f"pod {name} waits for a volume; is there a storage class? {said}")
+        return Finding(Reason.UNSCHEDULABLE, f"pod {name} fits on no node: {said}", broken=True)
     return None
 
 

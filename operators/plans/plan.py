@@ -16,7 +16,7 @@ from operators.plans.children import actions, conflict, desired, prune, workload
 from operators.plans.diagnose import bot_state, features_state, model_state
 from operators.plans.guard import examine
 from operators.plans.latch import halt
-from operators.plans.model import Action, Create, Delete, Finding, Notice, Observed, Patch, Plan
+from operators.plans.model import Action, Create, Finding, Notice, Observed, Patch, Plan
 from operators.plans.status import Verdict, condition_of, conditions, notices, phase
 
 __all__ = ["REQUEUE_S", "plan"]
@@ -117,13 +117,11 @@ def _facts(observed: Observed) -> Obj:
 
 def _action_notices(todo: tuple[Action, ...]) -> list[Notice]:
     """Why each child was touched, so that every restart of a pod can be explained."""
-    found = []
-    for action in todo:
-        match action:
-            case Create(obj):
-                found.append(Notice("Created", f"{obj['kind']} {obj['metadata']['name']}"))
-            case Patch(kind, name, _, why):
-                found.append(Notice("Updated", f"{kind} {name}: {why}"))
-            case Delete(kind, name, _, why):
-                found.append(Notice("Deleted", f"{kind} {name}: {why}"))
-    return found
+    return [_action_notice(action) for action in todo]
+
+
+def _action_notice(action: Action) -> Notice:
+    if isinstance(action, Create):
+        return Notice("Created", f"{action.obj['kind']} {action.obj['metadata']['name']}")
+    word = "Updated" if isinstance(action, Patch) else "Deleted"
+    return Notice(word, f"{action.kind} {action.name}: {action.why}")
