@@ -38,12 +38,24 @@ if TYPE_CHECKING:
     from cryptoai.execution.kernel import Kernel
     from cryptoai.execution.ports import Market, Model
 
-__all__ = ["ALERT_S", "LOST_S", "PodSettings", "SharedKillSwitch", "placed_in", "prepare_process", "run_in_pod"]
+__all__ = [
+    "ALERT_S",
+    "LOST_S",
+    "SAMPLES_DONE",
+    "PodSettings",
+    "SharedKillSwitch",
+    "placed_in",
+    "prepare_process",
+    "run_in_pod",
+]
 
 ALERT_S = 10.0
 """Silence of the API server in seconds past which the bot is unready and says so."""
 LOST_S = 60.0
 """Silence in seconds past which a trading bot engages its own kill switch."""
+
+SAMPLES_DONE = ".samples"
+"""Lies in a lake that holds the packaged tapes whole."""
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 5.0
 _IDLE_S = 0.5
@@ -319,14 +331,15 @@ class _Noted:
 
 
 def _import_samples(lake: Path) -> None:
-    """The packaged tapes into the bot's own lake, once a volume."""
+    """The packaged tapes into the bot's own lake, once a volume; an import that was cut short is completed."""
     from cryptoai.cli.data import SAMPLES, import_tape, sample_path
-    from cryptoai.data_universe.lake import available
 
-    there = available(lake) if lake.is_dir() else ()
+    done = lake / SAMPLES_DONE
+    if done.exists():
+        return
     for name in SAMPLES:
-        if name not in there:
-            import_tape(sample_path(name), name, lake)
+        import_tape(sample_path(name), name, lake)
+    done.touch()
 
 
 def _api_server(env: Mapping[str, str]) -> ApiServer:

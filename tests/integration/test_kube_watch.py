@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -19,113 +15,13 @@ from cryptoai.core.clock import SystemClock
 from cryptoai.execution.adapters import kube_watch
 from cryptoai.execution.adapters.kube_watch import ApiServer, KillObeyer, KubeWatch
 from cryptoai.risk_engine.kill_switch import KillSwitch
-
-NAME, SPACE = "btc", "desk"
-
-
-def bot(version: int, kill: Any = None, name: str = NAME, uid: str = "u-1") -> dict[str, Any]:
-    spec = {} if kill is None else {"killSwitch": kill}
-    metadata = {"name": name, "namespace": SPACE, "uid": uid, "resourceVersion": str(version)}
-    return {"metadata": metadata, "spec": spec}
-
-
-@dataclass
-class FakeApi:
-    """One TradingBot behind HTTP: list, watch with bookmarks, 410, silence and broken connections, as told."""
-
-    thing: dict[str, Any] | None = field(default_factory=lambda: bot(1))
-    version: int = 1
-    refuse: int = 0
-    requests: list[dict[str, str]] = field(default_factory=list)
-    lines: queue.Queue[bytes | None] = field(default_factory=queue.Queue)
-    ending: threading.Event = field(default_factory=threading.Event)
-
-    def put(self, kill: Any, *, tell: bool = True) -> float:
-        """Changes spec.killSwitch; the time at which a watcher was told."""
-        self.version += 1
-        self.thing = bot(self.version, kill)
-        if tell:
-            self.say("MODIFIED", self.thing)
-        return time.monotonic()
-
-    def say(self, kind: str, thing: Mapping[str, Any]) -> None:
-        self.lines.put(json.dumps({"type": kind, "object": thing}).encode() + b"\n")
-
-    def end_watch(self) -> None:
-        self.lines.put(None)
-
-    def watches(self) -> list[dict[str, str]]:
-        return [asked for asked in self.requests if "watch" in asked]
-
-    def lists(self) -> list[dict[str, str]]:
-        return [asked for asked in self.requests if "watch" not in asked]
+from cryptoai.testing.kube_api import BREAK, NAME, SPACE, FakeApi, served, tradingbot
 
 
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
-    made = FakeApi()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 5
-
-        def do_GET(self) -> None:
-            answer(self, made)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    made.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-    yield made
-    made.ending.set()
-    made.end_watch()
-    server.shutdown()
-    server.server_close()
-
-
-def answer(handler: BaseHTTPRequestHandler, api: FakeApi) -> None:
-    split = urlsplit(handler.path)
-    asked = {key: value[0] for key, value in parse_qs(split.query).items()}
-    asked |= {"path": split.path, "authorization": handler.headers.get("authorization", "")}
-    api.requests.append(asked)
-    if api.refuse:
-        return whole(handler, api.refuse, {"kind": "Status", "code": api.refuse, "message": "told to refuse"})
-    if "watch" not in asked:
-        items = [api.thing] if api.thing is not None else []
-        return whole(handler, 200, {"metadata": {"resourceVersion": str(api.version)}, "items": items})
-    return stream(handler, api, float(asked["timeoutSeconds"]))
-
-
-def whole(handler: BaseHTTPRequestHandler, code: int, body: Any) -> None:
-    text = json.dumps(body).encode()
-    handler.send_response(code)
-    handler.send_header("content-length", str(len(text)))
-    handler.end_headers()
-    handler.wfile.write(text)
-
-
-def next_line(api: FakeApi, seconds: float) -> bytes | None:
-    """None ends the watch, as the server does after timeoutSeconds; a negative number is a server that forgot."""
-    try:
-        return api.lines.get(timeout=seconds if seconds > 0 else None)
-    except queue.Empty:
-        return None
-
-
-def stream(handler: BaseHTTPRequestHandler, api: FakeApi, seconds: float) -> None:
-    handler.send_response(200)
-    handler.send_header("transfer-encoding", "chunked")
-    handler.end_headers()
-    handler.wfile.flush()
-    while not api.ending.is_set() and (line := next_line(api, seconds)) is not None:
-        if line == b"BREAK":
-            handler.close_connection = True
-            return
-        handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-    handler.wfile.write(b"0\r\n\r\n")
+    with served(FakeApi()) as made:
+        yield made
 
 
 def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
@@ -149,7 +45,7 @@ class Bench:
         self.switch = KillSwitch(self.folder / "kill_switch.json")
         memory = self.folder / "kill_order.json"
         self.obeyer = KillObeyer(self.switch, memory, SystemClock(), lambda: self.acted.append(time.monotonic()))
-        server = ApiServer(self.api.url, token=lambda: "secret-of-the-pod")  # type: ignore[attr-defined]
+        server = ApiServer(self.api.url, token=lambda: "secret-of-the-pod")
         self.watch = KubeWatch(server, SPACE, NAME, self.see)
 
     def see(self, thing: Mapping[str, Any] | None) -> None:
@@ -229,18 +125,18 @@ def test_the_words_of_an_old_release_release_nothing(bench: Bench) -> None:
     bench.api.put(order)
     until(lambda: len(bench.seen) == 4)
     again = Bench(bench.api, bench.folder)
-    again.obeyer.obey(bot(9, order))
+    again.obeyer.obey(tradingbot(9, order))
 
     assert KillSwitch(bench.switch.path).state.by == "risk engine"
-    again.obeyer.obey(bot(10, order | {"reason": "looked at the drawdown"}))
+    again.obeyer.obey(tradingbot(10, order | {"reason": "looked at the drawdown"}))
     assert not KillSwitch(bench.switch.path).engaged
 
 
 def test_a_release_while_the_bot_was_down_counts(bench: Bench) -> None:
     """The memory beside the latch holds what was seen last, so a restart notices the difference."""
-    bench.obeyer.obey(bot(1, {"engaged": True, "reason": "stop"}))
+    bench.obeyer.obey(tradingbot(1, {"engaged": True, "reason": "stop"}))
     again = Bench(bench.api, bench.folder)
-    again.obeyer.obey(bot(2, {"engaged": False, "releasedBy": "ann", "reason": "fine"}))
+    again.obeyer.obey(tradingbot(2, {"engaged": False, "releasedBy": "ann", "reason": "fine"}))
 
     assert not again.switch.engaged
 
@@ -248,19 +144,19 @@ def test_a_release_while_the_bot_was_down_counts(bench: Bench) -> None:
 def test_without_its_memory_nothing_is_released(bench: Bench) -> None:
     """A lost file or an object made anew fails closed."""
     order = {"engaged": False, "releasedBy": "ann", "reason": "fine"}
-    bench.obeyer.obey(bot(1, {"engaged": True, "reason": "stop"}))
-    bench.obeyer.obey(bot(2, order, uid="u-2"))
+    bench.obeyer.obey(tradingbot(1, {"engaged": True, "reason": "stop"}))
+    bench.obeyer.obey(tradingbot(2, order, uid="u-2"))
     assert bench.switch.engaged
 
     (bench.folder / "kill_order.json").write_text("torn")
-    bench.obeyer.obey(bot(3, order | {"reason": "other"}))
+    bench.obeyer.obey(tradingbot(3, order | {"reason": "other"}))
     assert bench.switch.engaged
 
 
 @pytest.mark.parametrize("kill", ["yes", ["engaged"], {"engaged": "maybe"}, {"engaged": None}])
 def test_an_order_that_cannot_be_read_stops(bench: Bench, kill: Any) -> None:
     """The schema refuses these; if one comes all the same, it fails closed."""
-    bench.obeyer.obey(bot(1, kill))
+    bench.obeyer.obey(tradingbot(1, kill))
 
     assert bench.switch.engaged
 
@@ -286,7 +182,7 @@ def test_an_expired_version_lists_again(bench: Bench) -> None:
     assert len(bench.api.lists()) == 2
 
 
-@pytest.mark.parametrize("broken", [b"BREAK", b'{"type": "MODIFIED", "obj\n', b'{"type": "MODIFIED"}\n', b"[]\n"])
+@pytest.mark.parametrize("broken", [BREAK, b'{"type": "MODIFIED", "obj\n', b'{"type": "MODIFIED"}\n', b"[]\n"])
 def test_a_broken_watch_lists_again(bench: Bench, broken: bytes) -> None:
     """A lost connection, a torn or senseless event: nothing that happened meanwhile is missed."""
     bench.started()
@@ -328,7 +224,7 @@ def test_a_deleted_bot_is_told(bench: Bench) -> None:
     bench.api.say("DELETED", gone)
     until(lambda: bench.seen[-1] is None)
 
-    bench.api.lines.put(b"BREAK")
+    bench.api.lines.put(BREAK)
     until(lambda: len(bench.seen) >= 3)
     assert bench.seen[-1] is None
 
@@ -336,7 +232,7 @@ def test_a_deleted_bot_is_told(bench: Bench) -> None:
 def test_another_bots_event_is_not_ours(bench: Bench) -> None:
     """Whatever the server sends, only the own name counts."""
     bench.started()
-    bench.api.say("MODIFIED", bot(5, {"engaged": True, "reason": "not us"}, name="eth"))
+    bench.api.say("MODIFIED", tradingbot(5, {"engaged": True, "reason": "not us"}, name="eth"))
     bench.api.put({"engaged": False})
     until(lambda: len(bench.seen) == 2)
 
