@@ -64,8 +64,8 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         me=_needed(env, "POD_NAME"),
         home=_needed(env, "POD_NAMESPACE"),
         namespace=env.get("CRYPTOAI_NAMESPACE") or None,
-        health_port=_port(env, "CRYPTOAI_HEALTH_PORT", 8083),
-        metrics_port=_port(env, "CRYPTOAI_METRICS_PORT", 8084),
+        health_port=_port(env, "CRYPTOAI_LISTEN_HEALTH", 8083),
+        metrics_port=_port(env, "CRYPTOAI_LISTEN_METRICS", 8084),
         log_level=env.get("CRYPTOAI_LOG_LEVEL") or "info",
     )
 
@@ -93,6 +93,7 @@ def _policy(value: str) -> str:
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    """Names end in no _PORT: Kubernetes gives every pod such variables, named after the Services around it."""
     text = env.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text) < 65_536:
         raise ConfigError(f"{name} = {text!r} is not a port, 1 to 65535")
@@ -117,7 +118,7 @@ async def _listening(runner: web.AppRunner, port: int) -> None:
         await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - the kubelet and Prometheus come from outside
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on port {port} ({error.strerror}); set CRYPTOAI_HEALTH_PORT, CRYPTOAI_METRICS_PORT"
+            f"cannot listen on port {port} ({error.strerror}); set CRYPTOAI_LISTEN_HEALTH, CRYPTOAI_LISTEN_METRICS"
         ) from None
 
 

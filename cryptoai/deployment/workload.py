@@ -104,9 +104,10 @@ def container(name: str, image: str, platform: Platform, **body: Any) -> Obj:
 
 
 def pod_spec(main: Obj, volumes: list[Obj], **body: Any) -> Obj:
-    """A pod of one container, without rights on the node; /tmp is its own."""
+    """A pod of one container, without rights on the node; /tmp is its own, its environment ours alone."""
     mounts = [{"name": "tmp", "mountPath": "/tmp"}, *main.get("volumeMounts", [])]  # noqa: S108 - inside the pod
     return {
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _UID,

@@ -377,7 +377,7 @@ def test_the_environment_is_read(tmp_path: Path) -> None:
         *(({name: ""}, name) for name in ENV),
         ({"KUBECONFIG": ""}, "KUBECONFIG"),
         ({"CRYPTOAI_IMAGE_PULL_POLICY": "Sometimes"}, "Sometimes"),
-        ({"CRYPTOAI_HEALTH_PORT": "0"}, "CRYPTOAI_HEALTH_PORT"),
+        ({"CRYPTOAI_LISTEN_HEALTH": "0"}, "CRYPTOAI_LISTEN_HEALTH"),
     ],
 )
 def test_a_wrong_environment_is_one_sentence(
@@ -405,7 +405,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         taken = web.TCPSite(runner, "0.0.0.0", 0)  # noqa: S104 - where the operator listens
         await taken.start()
         try:
-            with pytest.raises(ConfigError, match="CRYPTOAI_HEALTH_PORT"):
+            with pytest.raises(ConfigError, match="CRYPTOAI_LISTEN_HEALTH"):
                 await _listening(runner, runner.addresses[0][1])
         finally:
             await runner.cleanup()

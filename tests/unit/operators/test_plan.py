@@ -455,8 +455,9 @@ def test_what_the_configuration_refuses_is_refused(
     def refuse(_: object) -> None:
         raise ConfigError("risk.max_leverage: not with this mode")
 
+    seen = healthy(bot(), platform)
     monkeypatch.setattr("operators.plans.guard.build", refuse)
-    made = plan(healthy(bot(), platform), platform, NOW)
+    made = plan(seen, platform, NOW)
     assert made.actions == ()
     assert "not with this mode" in condition(made, "Degraded")["message"]
 
