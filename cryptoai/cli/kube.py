@@ -67,11 +67,14 @@ def status(
         out.print_json(json.dumps([asdict(row) for row in rows]))
     elif rows:
         out.print(_table(rows, every))
-        for row in rows:
+        for row in (row for row in rows if row.notes):
+            out.print(Text.assemble("\n", (_called(row, every), "bold")))
             for note in row.notes:
-                out.print(Text.assemble("\n", (_called(row, every), "bold"), f"  {note}"))
+                out.print(Text(f"  {note}"))
     else:
-        err.print("there is no TradingBot here; make one with `kubectl apply -f examples/tradingbot.yaml`")
+        err.print(
+            "there is no TradingBot here; make one with `kubectl apply -f manifests/examples/tradingbot-minimal.yaml`"
+        )
 
 
 @app.command()
