@@ -267,6 +267,8 @@ def build_and_load() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - {image.name for image in IMAGES}:
         raise Problem(f"there is no image {sorted(unknown)[0]}; there are {', '.join(i.name for i in IMAGES)}")
+    if not arguments.no_load:
+        cluster.takes_images()
     cache = cache_root() / "images"
     cache.mkdir(parents=True, exist_ok=True)
     engine = _engine(cache)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from scripts.cluster import kind, native
 from scripts.cluster.choice import Choice, choose
 from scripts.cluster.shell import Problem, main, out, run, step
 
-__all__ = ["decide", "load"]
+__all__ = ["decide", "load", "running", "takes_images"]
 
 
 def decide() -> Choice:
@@ -55,31 +54,36 @@ def down() -> None:
     print(f"stopped after {time.monotonic() - start:.1f} s" if stopped else "there is no cluster of ours to stop")
 
 
-def status() -> None:
-    """What runs, in one line; status 1 if nothing does."""
+def running() -> Choice:
+    """The cluster that runs. Raises Problem if none does."""
     files, choice = native.layout(), decide()
-    if choice.kind == "native" and not native.running(files):
-        raise Problem("no cluster runs; `make cluster` starts one")
-    if choice.kind == "kind" and not kind.running():
-        raise Problem("no kind cluster runs; `make cluster` creates one")
+    if (choice.kind == "native" and not native.running(files)) or (choice.kind == "kind" and not kind.running()):
+        raise Problem(f"no {choice.kind} cluster of ours runs; `make cluster` starts one")
+    return choice
+
+
+def status() -> None:
+    """What runs; status 1 if nothing does."""
+    choice = running()
     print(f"cluster: {choice.kind} ({choice.reason})", flush=True)
-    config = [] if choice.kind == "given" else [f"--kubeconfig={files.kubeconfig}"]
-    subprocess.run(["kubectl", *config, "get", "nodes"], check=False)
+    config = [] if choice.kind == "given" else [f"--kubeconfig={native.layout().kubeconfig}"]
+    print(run(["kubectl", *config, "get", "nodes"]), end="")
+
+
+def takes_images() -> Choice:
+    """The cluster that runs, if images can be loaded into it. Raises Problem if not."""
+    choice = running()
+    if choice.kind == "given":
+        raise Problem("images cannot be loaded into a cluster that was given; push them where it can pull them from")
+    return choice
 
 
 def load(archive: Path) -> None:
     """Loads an image archive into the cluster that runs."""
-    choice, files = decide(), native.layout()
-    if choice.kind == "given":
-        raise Problem(
-            "images cannot be loaded into a cluster that was given; push them to a registry that it can reach"
-        )
-    if choice.kind == "kind":
+    if takes_images().kind == "kind":
         kind.load(archive)
-    elif native.running(files):
-        native.load(files, archive)
     else:
-        raise Problem("no cluster runs; `make cluster` starts one")
+        native.load(native.layout(), archive)
 
 
 def cli() -> None:

