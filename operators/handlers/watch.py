@@ -77,6 +77,7 @@ def settings() -> kopf.OperatorSettings:
     made.networking.request_timeout, made.networking.connect_timeout = 20, 5
     made.networking.error_backoffs = (1, 2, 4, 8)
     made.process.ultimate_exiting_timeout = 25
+    made.queueing.idle_timeout = made.queueing.exit_timeout = 1  # how long a stop waits for kopf's own workers
     for group, _, plural in _CHILDREN:
         made.watching.label_selectors[group, plural] = f"app.kubernetes.io/managed-by={MANAGED_BY}"
     return made
