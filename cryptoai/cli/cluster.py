@@ -213,17 +213,17 @@ class _Pod:
         return Bot(*(self.config, self.pod.bot, feeds, guarded, self.status.revision, store, self.folder, self.switch))
 
     def _wait_for(self, what: str, attempt: Callable[[], Found]) -> Found:
-        """Tries until it works; says once what it waits for, and again when the reason changes."""
-        wait, said = _FIRST_WAIT_S, ""
+        """Tries until it works; says what it waits for once a reason."""
+        wait, said = _FIRST_WAIT_S, set[str]()
         while True:
             self.status.beat()
             try:
                 return attempt()
             except TransientError as error:
                 self.status.waiting = f"{what} ({error})"
-                if str(error) != said:
+                if str(error) not in said:
                     self.log.warning("waiting", what=what, why=str(error))
-                said = str(error)
+                said.add(str(error))
             self.bell.wait(wait)
             if self.stopping.asked is not None:
                 raise self.stopping.asked
