@@ -125,8 +125,12 @@ async def _listening(runner: web.AppRunner, port: int) -> None:
 async def run(environment: Environment) -> int:
     """Candidate, then leader, then the end."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def arm() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    arm()
     health, metrics, clock = Health(loop.time), Metrics(), SystemClock()
     health.lease()
     async with (
@@ -150,6 +154,7 @@ async def run(environment: Environment) -> int:
             metrics,
             environment.home,
             environment.namespace,
+            arm=arm,
         )
         clean = await leader.run(stop)
         await election.release()

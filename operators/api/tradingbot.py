@@ -79,7 +79,7 @@ class Model(Words):
         description="PersistentVolumeClaim in the bot's namespace that holds bundles; mounted read-only.",
         min_length=1,
         max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        pattern=r"^[a-z0-9]+([-.]+[a-z0-9]+)*$",
     )
     path: str = Field(
         description="Folder of the bundle inside the claim, relative to its root.",
@@ -101,7 +101,7 @@ class Features(Words):
         description="Secret in the bot's namespace whose key `password` opens the online store.",
         min_length=1,
         max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        pattern=r"^[a-z0-9]+([-.]+[a-z0-9]+)*$",
     )
 
 

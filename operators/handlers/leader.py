@@ -60,6 +60,7 @@ class Leader:
     home: str
     namespace: str | None = None
     workers: int = 4
+    arm: Callable[[], None] = lambda: None
 
     async def run(self, stop: asyncio.Event) -> bool:
         """True after a clean stop, False when leadership or a part was lost: then the process must end."""
@@ -72,7 +73,7 @@ class Leader:
         handle = measured(reconcile, self.metrics)
         parts = {
             "lease": self.election.hold(),
-            "watch": self._watch(queue, stop),
+            "watch": self._watch(queue),
             "sweep": sweep.run(),
             "heartbeat": Heartbeat(self.client, self.namespace or self.home).run(),
             **{f"worker-{i}": queue.work(handle) for i in range(self.workers)},
@@ -84,19 +85,29 @@ class Leader:
         for task in done - {stopped}:
             reason = "cancelled" if task.cancelled() else str(task.exception() or "ended")
             log.info("part ended", part=task.get_name(), reason=reason)
-        clean = stop.is_set() or all(task.get_name() == "watch" and not task.exception() for task in done - {stopped})
-        stop.set()
+        clean = stop.is_set()
         for task in [*tasks, stopped]:
-            if task.get_name() != "watch":
-                task.cancel()
+            task.cancel()
         await asyncio.wait([*tasks, stopped], timeout=10)
         return clean
 
-    async def _watch(self, queue: WorkQueue, stop: asyncio.Event) -> None:
+    async def _watch(self, queue: WorkQueue) -> None:
+        """kopf takes the process's signals when it starts; `arm` takes them back: one place stops everything."""
         await self._installed()
         where: dict[str, object] = {"namespaces": [self.namespace]} if self.namespace else {"clusterwide": True}
         registry = registry_for(self.access, queue, self.health)
-        await kopf.operator(registry=registry, settings=settings(), stop_flag=stop, standalone=True, **where)  # type: ignore[arg-type]
+        ready = asyncio.Event()
+        running = asyncio.create_task(
+            kopf.operator(registry=registry, settings=settings(), ready_flag=ready, standalone=True, **where)  # type: ignore[arg-type]
+        )
+        started = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
+            self.arm()
+            await running
+        finally:
+            started.cancel()
+            running.cancel()
 
     async def _installed(self) -> None:
         """kopf looks for the CRD once; so it is not started before the CRD is there."""
