@@ -209,8 +209,9 @@ class _Demo:
         write_atomically(self.home / ".done" / step, mark + "\n")
 
     def _learning(self) -> str:
-        """What of the configuration changes a bundle."""
-        chosen = self.config.model_dump(mode="json", include={"model", "training", "data", "execution"})
+        """What of the configuration changes a bundle; where things lie does not."""
+        paths: dict[str, set[str]] = {"data": {"lake"}, "training": {"checkpoints"}}
+        chosen = self.config.model_dump(mode="json", include={"model", "training", "data", "execution"}, exclude=paths)
         return canonical_json(chosen).decode()
 
     def _link(self, bundle: Path) -> None:

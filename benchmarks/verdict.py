@@ -1,0 +1,52 @@
+"""One verdict of the risk engine: proposal in, approved order out."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from harness import each, report
+
+from cryptoai.core.config import Config
+from cryptoai.core.messages import AccountView, Proposal
+from cryptoai.core.money import Money, Price, Quantity
+from cryptoai.risk_engine.judge import judge
+from cryptoai.risk_engine.situation import Context
+from cryptoai.testing.fakes import make_instrument, make_quote
+
+
+def main() -> None:
+    config, made, now = Config(), make_instrument(), 1_700_000_000_000_000_000
+    quote = make_quote(made, now, "60000")
+    cash = Money(100_000)
+    view = AccountView(
+        time=now,
+        equity=cash,
+        peak_equity=cash,
+        cash=cash,
+        positions={made.id: Quantity(0)},
+        entry_prices={made.id: Price(1)},
+        open_orders=0,
+        last_fill_time=0,
+    )
+    wanted = Proposal(
+        decision=1,
+        time=now,
+        instrument=made.id,
+        exposure=Decimal("0.5"),
+        leverage=Decimal(1),
+        urgency=Decimal("0.5"),
+        state_hash="0" * 32,
+        revision="r",
+    )
+    context = Context(bot="bench", day_start_equity=cash, other_notional=Money(0), orders_last_minute=0, es99_bps=1.0)
+
+    def decide() -> object:
+        return judge(wanted, quote, view, config.risk, config.execution, made, context)
+
+    if decide()[1] is None:  # type: ignore[index]
+        raise SystemExit("the benchmark's proposal must pass, or it measures a denial")
+    report("verdict", unit="one verdict", **each(decide, count=5_000))
+
+
+if __name__ == "__main__":
+    main()
