@@ -166,7 +166,9 @@ class Bot:
         window, pace = windows(self.config, self.feeds).test, _Pace(speed, bell, idle)
         journal, mode = self.folder / "journal.jsonl", self.config.execution.mode
         set_aside(journal)
-        log = StateLog(self.folder / "states.f32", schema.SCHEMA_HASH, schema.WIDTH)
+        states = self.folder / "states.f32"
+        states.unlink(missing_ok=True)  # statistics of the earlier run; its journal is the one that is kept
+        log = StateLog(states, schema.SCHEMA_HASH, schema.WIDTH)
         with log, progress(f"{mode} bot") as advance:
             replay = Replay(
                 *(self.config, self.feeds, window, self.model, self.revision, self.name),

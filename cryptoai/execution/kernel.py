@@ -50,6 +50,9 @@ from cryptoai.risk_engine.situation import Context
 
 __all__ = ["Kernel"]
 
+GOVERNING = {"model", "risk", "execution"}
+"""The sections that can change a decision; folders and ports cannot, and stay out of the journal."""
+
 ADOPTED = "adopted"
 """Client order id of the entries that bring our position to the venue's."""
 
@@ -398,7 +401,7 @@ class Kernel:
             "bot": self.bot,
             "revision": self.revision,
             "schema_hash": self.schema_hash,
-            "config_hash": content_hash(canonical_json(self.config.model_dump(mode="json")), 32),
+            "config_hash": content_hash(canonical_json(self.config.model_dump(mode="json", include=GOVERNING)), 32),
             "mode": self.config.execution.mode,
             "instruments": [i.id for i in self.instruments],
             "seed": self.seed,
