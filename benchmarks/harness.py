@@ -1,6 +1,7 @@
 """How every benchmark measures: warm up, repeat, print one JSON line with the median and the spread.
 
-Ratios are taken inside one run, so that a busy machine cancels out; absolute times are for reading, never for asserting.
+Ratios are taken inside one run, so that a busy machine cancels out; absolute times are for reading,
+never for asserting.
 """
 
 from __future__ import annotations
