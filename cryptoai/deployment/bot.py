@@ -29,7 +29,7 @@ def bot_objects(platform: Platform, bot: Workload) -> list[Obj]:
         "serviceName": bot.bot,
         "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": selector},
-        "template": {"metadata": {"labels": selector}, "spec": _pod(platform, bot)},
+        "template": {"metadata": {"labels": selector, "annotations": bot.asked}, "spec": _pod(platform, bot)},
     }
     return [
         child(bot, "PersistentVolumeClaim", bot.journal, "bot", spec=claim),
@@ -48,8 +48,8 @@ def _pod(platform: Platform, bot: Workload) -> Obj:
         env=_environment(platform, bot),
         ports=[{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         resources={"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}},
-        readinessProbe=_probe(period=2, failures=3),
-        livenessProbe=_probe(period=10, failures=30),
+        readinessProbe=_probe("/readyz", period=2, failures=3),
+        livenessProbe=_probe("/healthz", period=10, failures=30),
         volumeMounts=[
             {"name": "journal", "mountPath": _JOURNAL},
             {"name": "config", "mountPath": _CONFIG, "readOnly": True},
@@ -94,6 +94,6 @@ def _password(bot: Workload) -> list[Obj]:
     return [{"name": "CRYPTOAI_REDIS_PASSWORD", "valueFrom": {"secretKeyRef": reference}}]
 
 
-def _probe(*, period: int, failures: int) -> Obj:
-    get = {"path": "/healthz", "port": "health", "scheme": "HTTP"}
+def _probe(path: str, *, period: int, failures: int) -> Obj:
+    get = {"path": path, "port": "health", "scheme": "HTTP"}
     return {"httpGet": get, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from cryptoai.deployment.workload import Obj, Platform, Workload, child, container, labels, pod_spec
 
-__all__ = ["PORT", "inference_objects"]
+__all__ = ["ANSWER_MS", "PORT", "inference_objects"]
 
 PORT = 8080
+ANSWER_MS = 2000
+"""The longest wait for an answer: a server in another pod shares its node, so longer than one machine's default."""
 
 
 def inference_objects(platform: Platform, bot: Workload) -> list[Obj]:
@@ -27,6 +29,7 @@ def inference_objects(platform: Platform, bot: Workload) -> list[Obj]:
 
 def _pod(platform: Platform, bot: Workload) -> Obj:
     flags = {"--bundle": f"/bundles/{bot.path}", "--home": "/tmp/bentoml", "--host": "0.0.0.0", "--port": str(PORT)}  # noqa: S104, S108 - inside the pod
+    flags["--deadline-ms"] = str(ANSWER_MS)
     main = container(
         "serve",
         platform.image_serve,

@@ -45,6 +45,11 @@ class Workload:
     secret: str | None = None
 
     @property
+    def asked(self) -> dict[str, str]:
+        """The model in words, on the bot's pods: one that decided with another model is replaced."""
+        return {"cryptoai.dev/model": f"{self.claim}:{self.path}" + (f"@{self.pin}" if self.pin else "")}
+
+    @property
     def inference(self) -> str:
         return f"{self.name}-inference"
 

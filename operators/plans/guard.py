@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from cryptoai.core.config import build
 from cryptoai.core.errors import ConfigError
+from cryptoai.deployment.inference import ANSWER_MS
 from operators.api.reasons import Reason
 from operators.api.tradingbot import TradingBotSpec
 from operators.plans.model import Finding
@@ -47,8 +48,9 @@ def examine(raw: Any) -> Examined:
 
 def settings_of(spec: TradingBotSpec) -> dict[str, dict[str, Any]]:
     """The keys of `cryptoai.core.config` that the spec decides; a limit that was not given is left to its default."""
+    execution = {"mode": spec.mode, "decision_interval_ms": spec.execution.decision_interval_ms}
     tree: dict[str, dict[str, Any]] = {
-        "execution": {"mode": spec.mode, "decision_interval_ms": spec.execution.decision_interval_ms},
+        "execution": {**execution, "model_timeout_ms": ANSWER_MS},
         "features": {"max_age_s": spec.features.max_age_seconds},
     }
     limits = spec.risk.model_dump(exclude_none=True) if spec.risk else {}

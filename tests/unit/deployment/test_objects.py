@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -121,3 +122,19 @@ def test_settings_are_named_after_their_content() -> None:
     assert other["metadata"]["name"] != made["metadata"]["name"]
     mounted = next(v for v in pods()["btc-bot"]["volumes"] if v["name"] == "config")
     assert mounted["configMap"]["name"] == made["metadata"]["name"]
+
+
+def test_a_pod_is_ready_when_nothing_is_missing_and_lives_while_it_moves() -> None:
+    """Two questions, two answers: a bot that waits for Redis must not be killed for it."""
+    probes = pods()["btc-bot"]["containers"][0]
+    assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert probes["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_a_bot_follows_its_model() -> None:
+    """Another claim, folder or pin is another pod of the bot, or it would go on with what it asked at its start."""
+    changes: tuple[dict[str, Any], ...] = ({}, {"claim": "other"}, {"path": "best/two"}, {"pin": "a" * 32})
+    found = [replace(BOT, **change).asked["cryptoai.dev/model"] for change in changes]
+    assert found == ["bundles:best/one", "other:best/one", "bundles:best/two", f"bundles:best/one@{'a' * 32}"]
+    template = bot_objects(PLATFORM, BOT)[-1]["spec"]["template"]
+    assert template["metadata"]["annotations"] == BOT.asked
