@@ -487,6 +487,8 @@ LATCH: list[tuple[Obj, str | None, BotReport | None, str, str]] = [
     (FREE, "BotHalted", None, "True", "BotHalted"),
     (FREE, "BotHalted", REPORT, "False", "NotEngaged"),
     (FREE, None, None, "False", "NotEngaged"),
+    (NAMED, None, KILLED, "True", "BotHalted"),
+    ({**NAMED, "reason": "  "}, "KillSwitchEngaged", None, "True", "ReleaseNotNamed"),
 ]
 
 
@@ -505,7 +507,7 @@ def test_the_kill_switch_is_latched(
     assert made.status["phase"] == ("Halted" if status == "True" else "Running")
 
 
-@pytest.mark.parametrize("switch", [ENGAGED, {"engaged": True}])
+@pytest.mark.parametrize("switch", [ENGAGED, {"engaged": True}, {"engaged": None}, "engaged"])
 def test_a_kill_counts_in_a_bad_spec_too(switch: Obj, bot: Make, platform: Platform) -> None:
     """What is wrong beside it does not hide it."""
     made = plan(replace(healthy(bot(), platform), bot=bot(killSwitch=switch, mode="wild")), platform, NOW)
