@@ -22,7 +22,7 @@ from scripts.cluster.build import VERSION, ensure_binaries
 from scripts.cluster.layout import HOST_IP, HOST_LINK, NODE_LINK, PREFIX, Layout
 from scripts.cluster.shell import Problem, apt_install, cache_root, out, run, step
 
-__all__ = ["down", "layout", "load", "manifest", "running", "up"]
+__all__ = ["contents", "down", "layout", "load", "loaded", "running", "up"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
@@ -38,6 +38,7 @@ PROGRAMS = {
     "gcc": "gcc",
 }
 PATIENCE_S = 10.0
+LABEL = "cryptoai.dev/config"
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -82,20 +83,25 @@ def down(files: Layout) -> bool:
 
 
 def load(files: Layout, archive: Path) -> None:
-    """Loads the image of an OCI archive into the cluster, if it is not there already."""
+    """Loads the image of a Docker archive into the cluster, if it is not there already."""
     ctr = ["ctr", "-a", str(files.socket), "-n", "k8s.io"]
-    name, digest = manifest(archive)
-    if digest not in run([*ctr, "images", "ls", f"name=={name}"]):
+    name, config = contents(archive)
+    if not loaded(config, run([*ctr, "images", "ls", f"name=={name}"])):
         with step(f"loading {name.rpartition('/')[2]}"):
             run([*ctr, "images", "import", archive])
+            run([*ctr, "images", "label", name, f"{LABEL}={config}"])
 
 
-def manifest(archive: Path) -> tuple[str, str]:
-    """Name and digest of the one image of an OCI archive."""
+def contents(archive: Path) -> tuple[str, str]:
+    """Name of the one image of a Docker archive, and the digest of its configuration, which stands for all of it."""
     with tarfile.open(archive) as tar:
-        index = tar.extractfile("index.json") or io.BytesIO()
-        image = json.load(index)["manifests"][0]
-    return image["annotations"]["org.opencontainers.image.ref.name"], image["digest"]
+        manifest = json.load(tar.extractfile("manifest.json") or io.BytesIO())[0]
+    return manifest["RepoTags"][0], "sha256:" + Path(manifest["Config"]).stem
+
+
+def loaded(config: str, listed: str) -> bool:
+    """Whether the image that `ctr images ls` shows bears the label of this configuration."""
+    return any(f"{LABEL}={config}" in line.replace(",", " ").split() for line in listed.splitlines())
 
 
 def _remove_empty_groups() -> None:

@@ -118,12 +118,16 @@ def test_a_tool_is_installed_by_its_checksum_only(tmp_path: Path) -> None:
     assert (folder / "helm").stat().st_mode & 0o111
 
 
-def test_an_archive_says_which_image_it_holds(tmp_path: Path) -> None:
-    """Name and digest come from the OCI index, so that an image that is loaded is not loaded again."""
-    index = {"manifests": [{"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "a/b:1"}}]}
-    data = json.dumps(index).encode()
+def test_an_image_that_is_loaded_is_known(tmp_path: Path) -> None:
+    """By the digest of its configuration: the name alone may still belong to an older one."""
+    data = json.dumps([{"Config": "c1.json", "RepoTags": ["a/b:1"], "Layers": []}]).encode()
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
-        info = tarfile.TarInfo("index.json")
+        info = tarfile.TarInfo("manifest.json")
         info.size = len(data)
         archive.addfile(info, io.BytesIO(data))
-    assert native.manifest(tmp_path / "x.tar") == ("a/b:1", "sha256:1")
+    assert native.contents(tmp_path / "x.tar") == ("a/b:1", "sha256:c1")
+    listed = "REF TYPE DIGEST SIZE PLATFORMS LABELS\na/b:1 t sha256:m 1 MiB linux/amd64 {labels}\n"
+    assert native.loaded("sha256:c1", listed.format(labels="x=y,cryptoai.dev/config=sha256:c1"))
+    assert not native.loaded("sha256:c1", listed.format(labels="x=y,cryptoai.dev/config=sha256:c11"))
+    assert not native.loaded("sha256:c1", listed.format(labels="x=y"))
+    assert not native.loaded("sha256:c1", "")
