@@ -55,5 +55,8 @@ images: ## build the images by role, with Docker or without, and load them into 
 tools: ## helm and kubectl into .tools/bin
 	@$(PYTHON) -m scripts.tools
 
+test-cluster: setup tools cluster images ## the whole loop on a real cluster, from install to nothing left behind
+	@$(BIN)/python -m pytest tests/cluster --cluster
+
 clean: ## remove what was built and what the product wrote here
 	@rm -rf $(VENV) build dist site var checkpoints .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
