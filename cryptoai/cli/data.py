@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from cryptoai.cli.console import out, progress
 from cryptoai.cli.settings import load_config
@@ -60,13 +60,11 @@ def inspect(lake: Lake = None) -> None:
     """Show coverage, holes, clock error and quarantined rows of every instrument."""
     from cryptoai.data_universe.inspect import coverage
 
-    table = Table("instrument", "from", "to", "rows", "holes", "clock error", "refused", "notes")
+    table = Table(Column("instrument", no_wrap=True), "from, to", "rows", "holes", "clock", "refused", "notes")
     for row in coverage(_lake(lake)):
-        table.add_row(
-            row.instrument,
-            *(iso(row.first)[:19], iso(row.last)[:19], f"{sum(row.rows.values()):,}", str(row.holes)),
-            *(f"{row.clock_error_s:+.3f} s", str(row.outliers), "; ".join(row.notes)),
-        )
+        span = f"{iso(row.first)[:19]}\n{iso(row.last)[:19]}"
+        facts = (f"{sum(row.rows.values()):,}", str(row.holes), f"{row.clock_error_s:+.3f} s", str(row.outliers))
+        table.add_row(row.instrument, span, *facts, "; ".join(row.notes))
     out.print(table)
 
 
