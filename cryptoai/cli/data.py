@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from cryptoai.cli.console import out, progress
@@ -60,12 +61,17 @@ def inspect(lake: Lake = None) -> None:
     """Show coverage, holes, clock error and quarantined rows of every instrument."""
     from cryptoai.data_universe.inspect import coverage
 
-    table = Table(Column("instrument", no_wrap=True), "from, to", "rows", "holes", "clock", "refused", "notes")
-    for row in coverage(_lake(lake)):
+    heads = ("instrument", "from, to", "rows", "holes", "clock", "refused")
+    table = Table(*(Column(head, no_wrap=True) for head in heads), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    found = coverage(_lake(lake))
+    for row in found:
         span = f"{iso(row.first)[:19]}\n{iso(row.last)[:19]}"
         facts = (f"{sum(row.rows.values()):,}", str(row.holes), f"{row.clock_error_s:+.3f} s", str(row.outliers))
-        table.add_row(row.instrument, span, *facts, "; ".join(row.notes))
+        table.add_row(row.instrument, span, *facts)
     out.print(table)
+    for row in found:
+        for note in row.notes:
+            out.print(f"{row.instrument}: {note}")
 
 
 def import_tape(source: Path, name: str, lake: Path) -> ImportReport:
