@@ -266,6 +266,7 @@ BAD: list[tuple[str, Obj, str]] = [
     ("a number as asset", {"spec.assets": [7]}, "assets"),
     ("assets that are no list", {"spec.assets": "BTCUSDT"}, "assets"),
     ("nine assets", {"spec.assets": [f"A{i}USDT" for i in range(9)]}, "assets"),
+    ("the same asset twice", {"spec.assets": ["BTCUSDT", "BTCUSDT"]}, "assets"),
     ("an unknown mode", {"spec.mode": "wild"}, "mode"),
     ("live without limits", {"spec.mode": "live"}, "risk"),
     ("live with one limit", {"spec.mode": "live", "spec.risk": {"maxLeverage": 2}}, "risk"),
@@ -315,14 +316,15 @@ def test_a_bad_spec_is_refused_by_name(what: str, changes: Obj, field: str, desk
 
 
 def test_what_no_schema_sees_is_refused_by_the_operator(desk: Desk) -> None:
-    """The same asset twice: the condition names the field, no child is made, and the mended spec is acted on."""
-    desk.apply(example("twice", assets=["BTCUSDT", "BTCUSDT"], suspend=True))
-    desk.until(lambda: desk.condition("twice", "Degraded")[1] == "InvalidSpec", "the refusal")
-    assert "assets" in desk.condition("twice", "Degraded")[2]
-    assert desk.list("statefulsets", "app.kubernetes.io/instance=twice") == []
-    desk.patch("twice", {"assets": ["BTCUSDT"]})
-    desk.until(lambda: desk.condition("twice", "Degraded")[0] == "False", "the mended spec")
-    desk.kubectl("delete", "tradingbot", "twice")
+    """Live with every limit: the condition names the field, no pod is made, and the mended spec is acted on."""
+    limits = {"maxPositionPct": 0.05, "maxLeverage": 2, "stopLossPct": 0.01}
+    limits |= {"maxDrawdownPct": 0.05, "maxDailyLossPct": 0.02, "maxOrdersPerMinute": 30}
+    desk.apply(example("alive", mode="live", risk=limits, suspend=True))
+    degraded(desk, "alive", "LiveNotSupported", "spec.mode")
+    assert desk.list("statefulsets", "app.kubernetes.io/instance=alive") == []
+    desk.patch("alive", {"mode": "shadow"})
+    desk.until(lambda: desk.condition("alive", "Degraded")[0] == "False", "the mended spec")
+    desk.kubectl("delete", "tradingbot", "alive")
 
 
 # ---------------------------------------------------------------------------------------------------- broken, mended
