@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-PRIVATE_PREFIXES = ("CRYPTOAI", "BINANCE", "BYBIT", "OKX", "KUBE", "AWS_", "MLFLOW_", "FEAST_")
+PRIVATE_PREFIXES = ("CRYPTOAI", "BINANCE", "BYBIT", "OKX", "KUBE", "AWS_", "MLFLOW_", "FEAST_", "PROMETHEUS_")
 
 os.environ["FEAST_USAGE"] = "False"
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"

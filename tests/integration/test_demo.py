@@ -228,7 +228,7 @@ def test_a_second_run_starts_soon_and_serves_a_live_page(
     first = (demo.out / "journal.jsonl").read_bytes()
     child, ports, out = staying
     page = f"http://127.0.0.1:{ports[1]}"
-    wait_for(lambda: httpx.get(f"{page}/healthz", trust_env=False).status_code == 200, 60)
+    wait_for(lambda: httpx.get(f"{page}/healthz", trust_env=False).status_code == 200, 90)
     assert CHROMIUM.exists(), "apt-get install chromium"
     watch_the_page(page)
     kept = out / "journal-1.jsonl"
@@ -263,7 +263,7 @@ def watch_the_page(url: str) -> None:
         view = browser.new_page(viewport={"width": 1280, "height": 1700})
         view.goto(url)
         wait_for(lambda: view.locator("canvas").count() >= 4, 20)
-        wait_for(lambda: decisions_on(view) > 0, 40)
+        wait_for(lambda: decisions_on(view) > 0, 90)
         before = decisions_on(view)
         wait_for(lambda: decisions_on(view) > before, 20)
         view.screenshot(path=os.environ.get("DEMO_SCREENSHOT") or None)

@@ -119,7 +119,7 @@ from cryptoai.training.recipe import _encoder_stage, _policy_stage, _prepare, _w
 rank, out = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
 with joined(rank, 2, rank) as ranks:
-    job = _prepare([rows(200)], tiny(), ranks, Origin())
+    job = _prepare([rows(200)], tiny(), ranks)
     tensors = {}
     for make in (_encoder_stage, _world_model_stage, _policy_stage):
         stage = make(job)
