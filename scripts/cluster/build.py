@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.cluster.shell import Problem, apt_install, out, run, sha256, step
 
-__all__ = ["BINARIES", "VERSION", "ensure_binaries", "unverified"]
+__all__ = ["BINARIES", "VERSION", "ensure_binaries", "record", "unverified"]
 
 VERSION = "1.20.2"
 BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
@@ -56,7 +56,7 @@ def ensure_binaries(folder: Path) -> None:
         for name in wanted:
             with step(f"compiling {name}"):
                 _compile(name, tree, folder, env)
-    _write_sums(folder)
+            record(folder, name)
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
@@ -65,10 +65,11 @@ def _read_sums(folder: Path) -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def _write_sums(folder: Path) -> None:
-    """The format of sha256sum(1), so that a person can check it too."""
+def record(folder: Path, name: str) -> None:
+    """Writes the checksum of one more binary, in the format of sha256sum(1), so that a person can check it too."""
+    recorded = {**_read_sums(folder), name: sha256(folder / name)}
     draft = folder / (SUMS + ".part")
-    draft.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in BINARIES))
+    draft.write_text("".join(f"{digest}  {file}\n" for file, digest in sorted(recorded.items())))
     draft.replace(folder / SUMS)
 
 
@@ -95,7 +96,7 @@ def _download(work: Path) -> None:
     sources = work / "source.list"
     sources.write_text(_source_line())
     options = [f"-oDir::Etc::SourceList={sources}", "-oDir::Etc::SourceParts=-", f"-oDir::State::Lists={lists}"]
-    options += ["-oAPT::Sandbox::User=root"]
+    options += ["-oAPT::Sandbox::User=root", "-oAPT::Update::Error-Mode=any"]
     run(["apt-get", *options, "update", "-q"])
     run(["apt-get", *options, "source", "-q", "--download-only", "kubernetes"], cwd=work)
 
