@@ -21,10 +21,11 @@ from typing import Self
 
 from cryptoai.core.errors import ConfigError, CryptoAIError
 
-__all__ = ["Children", "Interrupted", "port_is_free", "require_port", "stop_on_signals"]
+__all__ = ["Children", "Interrupted", "interruption", "port_is_free", "require_port", "stop_on_signals"]
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
+_caught: list[Interrupted] = []
 
 
 class Interrupted(CryptoAIError):  # noqa: N818 - like KeyboardInterrupt, it is no error
@@ -111,8 +112,14 @@ def require_port(host: str, port: int, key: str) -> None:
         raise ConfigError(f"{key}: port {port} on {host} is in use; stop what listens there or choose another: {other}")
 
 
+def interruption() -> Interrupted | None:
+    """The signal that was caught, if any: the exception it raised may have died inside a library's own import."""
+    return _caught[0] if _caught else None
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(f"stopped by {signal.Signals(number).name}")
+    _caught.append(Interrupted(f"stopped by {signal.Signals(number).name}"))
+    raise _caught[0]
 
 
 @contextlib.contextmanager

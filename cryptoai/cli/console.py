@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cryptoai.cli.children import Interrupted
+from cryptoai.cli.children import Interrupted, interruption
 from cryptoai.core.errors import CryptoAIError, InvariantError
 
 __all__ = ["Advance", "err", "fail_in_one_sentence", "out", "progress"]
@@ -51,11 +51,8 @@ def fail_in_one_sentence(command: Callable[[], object]) -> int:
     """Runs `command`; an expected failure becomes one clear sentence on stderr and the exit code of its kind."""
     try:
         result = command()
-    except Interrupted as stop:
-        err.print(str(stop))
-        return stop.exit_code
     except CryptoAIError as error:
-        err.print("[red]error:[/]", escape(str(error)))
+        err.print(*([] if isinstance(error, Interrupted) else ["[red]error:[/]"]), escape(str(error)))
         if isinstance(error, InvariantError):
             err.print("this is a defect of CryptoAI; please report it with the line above")
         return error.exit_code
@@ -68,4 +65,10 @@ def fail_in_one_sentence(command: Callable[[], object]) -> int:
     except OSError as error:
         err.print(f"[red]error:[/] {error.filename or 'input/output'}: {error.strerror or error}")
         return 74  # EX_IOERR
+    except Exception:
+        caught = interruption()
+        if caught is None:
+            raise
+        err.print(str(caught))
+        return caught.exit_code
     return result if isinstance(result, int) else 0

@@ -78,8 +78,9 @@ def site() -> Iterator[Callable[[Callable[[], ASGIApp]], Site]]:
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Of one module: the driver runs an event loop in this thread, which other modules must not meet."""
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is absent; apt-get install --no-install-recommends chromium fonts-dejavu-core")
     from playwright.sync_api import sync_playwright
