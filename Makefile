@@ -40,6 +40,9 @@ lint: setup ## style, types, layering contracts, generated files, lock
 generate: setup ## rewrite the files that are made from code (configs, reference docs)
 	@$(BIN)/python scripts/generate.py
 
+docs: generate ## rewrite the generated pages of docs/ and check every link
+	@$(BIN)/python -m pytest tests/architecture/test_docs.py
+
 bench: setup ## every benchmark, one JSON line each
 	@$(BIN)/cryptoai bench all
 
