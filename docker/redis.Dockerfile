@@ -1,4 +1,4 @@
-# Debian's Redis, for the chart:  docker build -f docker/redis.Dockerfile -t cryptoai/redis:0.1.0 docker
+# Debian's Redis, for the chart:  docker build -f docker/redis.Dockerfile -t localhost/cryptoai/redis:0.1.0 docker
 FROM debian:bookworm-slim
 # hadolint ignore=DL3008 # Debian's stable release keeps one version and brings its security fixes
 RUN apt-get update \

@@ -43,8 +43,8 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """The name in full, as containerd resolves the short one of a pod."""
-        return f"docker.io/cryptoai/{self.name}:{version()}"
+        """The name in full; `localhost` says that no registry has it, so a node that lacks it never asks one."""
+        return f"localhost/cryptoai/{self.name}:{version()}"
 
 
 FOLDERS = ("cryptoai", "operators", "bentos", "feature_repo", "configs", "scripts")
@@ -94,7 +94,7 @@ def version() -> str:
 
 def content_key(image: Image, root: Path, base: str) -> str:
     """Hex digest of everything that decides what the image holds: its name, its inputs below `root`, its base."""
-    digest = hashlib.sha256(f"{image.name}\n{base}\n".encode())
+    digest = hashlib.sha256(f"{image.reference}\n{base}\n".encode())
     for name in image.inputs:
         for file in _files(root / name):
             digest.update(f"{file.relative_to(root)} {file.stat().st_mode & 0o111:o}\n".encode())
@@ -253,7 +253,7 @@ def make(image: Image, engine: Docker | Buildah, cache: Path, base: str) -> Path
 def check(image: Image, engine: Docker | Buildah) -> None:
     """Prints the size. Raises Problem if it is more than the image may have."""
     size = engine.size(image) / MEGABYTE
-    print(f"  {image.reference.removeprefix('docker.io/')}: {size:.0f} MB", flush=True)
+    print(f"  {image.reference}: {size:.0f} MB", flush=True)
     if image.limit_mb and size > image.limit_mb:
         raise Problem(
             f"the image {image.name} has {size:.0f} MB, more than its {image.limit_mb} MB; look at its extras"
