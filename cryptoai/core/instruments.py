@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cryptoai.core.ids import parse_instrument
 from cryptoai.core.money import Money, Price, Quantity, whole_steps
 
-__all__ = ["Contract", "Instrument"]
+__all__ = ["Contract", "FeeTier", "Instrument", "LeverageBracket"]
 
 
 class Contract(StrEnum):
@@ -25,11 +26,49 @@ class Contract(StrEnum):
     INVERSE = "inverse"
 
 
+class LeverageBracket(BaseModel):
+    """What the venue demands of a position whose notional lies in [floor, cap) (frozen).
+
+    Notionals are in the settlement currency (quote if linear, base if inverse). `maintenance_rate` is a fraction of
+    the whole notional; `maintenance_amount` is taken off again, so that the margin is continuous between brackets.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    floor: Money
+    cap: Money
+    max_leverage: int = Field(ge=1, le=1000)
+    maintenance_rate: Decimal = Field(ge=0, le=1)
+    maintenance_amount: Money
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> LeverageBracket:
+        if not Money.zero() <= self.floor < self.cap:
+            raise ValueError(f"a bracket goes from floor up to cap, not from {self.floor} to {self.cap}")
+        return self
+
+    def maintenance(self, notional: Money) -> Money:
+        """The margin below which a position of this notional is liquidated."""
+        return notional.times(self.maintenance_rate) - self.maintenance_amount
+
+
+class FeeTier(BaseModel):
+    """The fees of who traded at least `volume` (quote units in 30 days), as fractions of notional (frozen)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    volume: Money
+    maker: Decimal = Field(ge=Decimal("-0.01"), le=Decimal("0.05"))
+    taker: Decimal = Field(ge=Decimal("-0.01"), le=Decimal("0.05"))
+
+
 class Instrument(BaseModel):
     """One tradable thing on one venue (frozen).
 
     `tick` is quote per base unit, `step` base units (contracts if inverse), fees are fractions of
     notional (negative is a rebate), `contract_size` is the quote value of one inverse contract.
+    `brackets` and `fee_tiers` are ascending and may be empty (unknown); `listed` and `delisted` are the first moment
+    of trading and the first without it, ns, None if unknown or not set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,14 +82,43 @@ class Instrument(BaseModel):
     min_notional: Money
     maker_fee: Decimal = Field(ge=Decimal("-0.01"), le=Decimal("0.05"))
     taker_fee: Decimal = Field(ge=Decimal("-0.01"), le=Decimal("0.05"))
-    max_leverage: int = Field(ge=1, le=125)
+    max_leverage: int = Field(ge=1, le=1000)
     contract_size: Decimal = Field(default=Decimal(1), gt=0)
+    brackets: tuple[LeverageBracket, ...] = ()
+    fee_tiers: tuple[FeeTier, ...] = ()
+    listed: int | None = None
+    delisted: int | None = None
 
     @field_validator("id")
     @classmethod
     def _is_venue_and_symbol(cls, value: str) -> str:
         parse_instrument(value)
         return value
+
+    @field_validator("brackets")
+    @classmethod
+    def _brackets_join(cls, value: tuple[LeverageBracket, ...]) -> tuple[LeverageBracket, ...]:
+        if value and value[0].floor:
+            raise ValueError(f"the first bracket starts at 0, not {value[0].floor}")
+        for low, high in pairwise(value):
+            if low.cap != high.floor:
+                raise ValueError(f"bracket from {high.floor} does not start where the one below ends, at {low.cap}")
+            if high.max_leverage > low.max_leverage or high.maintenance_rate < low.maintenance_rate:
+                raise ValueError(f"bracket from {high.floor} demands less margin than the one below it")
+        return value
+
+    @field_validator("fee_tiers")
+    @classmethod
+    def _tiers_rise(cls, value: tuple[FeeTier, ...]) -> tuple[FeeTier, ...]:
+        if any(high.volume <= low.volume for low, high in pairwise(value)):
+            raise ValueError("fee tiers ascend by volume, each once")
+        return value
+
+    @model_validator(mode="after")
+    def _listed_first(self) -> Instrument:
+        if self.listed is not None and self.delisted is not None and self.delisted <= self.listed:
+            raise ValueError(f"delisted {self.delisted} is not after listed {self.listed}")
+        return self
 
     @property
     def venue(self) -> str:
@@ -73,6 +141,20 @@ class Instrument(BaseModel):
     def lots(self, quantity: Quantity) -> int:
         """Whole steps, toward zero."""
         return whole_steps(quantity.value, self.step)
+
+    def trades_at(self, now_ns: int) -> bool:
+        """Whether it is listed at that moment; unknown dates count as listed."""
+        return (self.listed is None or self.listed <= now_ns) and (self.delisted is None or now_ns < self.delisted)
+
+    def bracket(self, notional: Money) -> LeverageBracket | None:
+        """The bracket of a position, by absolute notional; None if brackets are unknown or it is above the last cap."""
+        size = abs(notional)
+        return next((found for found in self.brackets if found.floor <= size < found.cap), None)
+
+    def fee_tier(self, volume: Money) -> FeeTier:
+        """The fees of who traded this much in 30 days; the instrument's own where no tier is known."""
+        reached = [tier for tier in self.fee_tiers if tier.volume <= volume]
+        return reached[-1] if reached else FeeTier(volume=Money.zero(), maker=self.maker_fee, taker=self.taker_fee)
 
     def fee(self, price: Price, quantity: Quantity, *, maker: bool) -> Money:
         """The fee of one fill, positive is paid; linear and spot contracts."""

@@ -43,7 +43,7 @@ SURFACE = {
         "TransientError VenueError"
     ),
     "ids": "CLIENT_ORDER_PREFIX client_order_id content_hash parse_instrument",
-    "instruments": "Contract Instrument",
+    "instruments": "Contract FeeTier Instrument LeverageBracket",
     "journal": "GENESIS Journal Record decode encode read_journal",
     "logging": "HIDDEN configure_logging redact scrub",
     "messages": (

@@ -121,7 +121,7 @@ def test_fees_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"tick": 0}, {"step": -1}, {"min_notional": 0.5}, {"taker_fee": Decimal("0.06")}, {"max_leverage": 126}]
+    "change", [{"tick": 0}, {"step": -1}, {"min_notional": 0.5}, {"taker_fee": Decimal("0.06")}, {"max_leverage": 1001}]
 )
 def test_impossible_instruments_are_refused(change: dict[str, object]) -> None:
     """Ticks and steps are above zero, amounts exact, fees and leverage within reason."""
