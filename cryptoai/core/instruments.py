@@ -6,7 +6,7 @@ Never guesses: an instrument that the registry does not know does not exist.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 from itertools import pairwise
 
@@ -16,6 +16,10 @@ from cryptoai.core.ids import parse_instrument
 from cryptoai.core.money import Money, Price, Quantity, whole_steps
 
 __all__ = ["Contract", "FeeTier", "Instrument", "LeverageBracket"]
+
+_COIN = Decimal("1E-18")
+"""Smallest amount of coin that an inverse contract is reckoned in."""
+_WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 class Contract(StrEnum):
@@ -156,6 +160,35 @@ class Instrument(BaseModel):
         reached = [tier for tier in self.fee_tiers if tier.volume <= volume]
         return reached[-1] if reached else FeeTier(volume=Money.zero(), maker=self.maker_fee, taker=self.taker_fee)
 
-    def fee(self, price: Price, quantity: Quantity, *, maker: bool) -> Money:
-        """The fee of one fill, positive is paid; linear and spot contracts."""
-        return (price * abs(quantity)).times(self.maker_fee if maker else self.taker_fee)
+    @property
+    def settlement(self) -> str:
+        """The currency of its profit, fees and funding: quote, or base if inverse."""
+        return self.base if self.contract is Contract.INVERSE else self.quote
+
+    def value(self, price: Price, quantity: Quantity) -> Money:
+        """What holding `quantity` (signed) at `price` adds to equity beside cash, in the settlement currency.
+
+        price x quantity; for an inverse contract -contract_size x quantity / price, so that value(exit) - value(entry)
+        is the profit in coin. That quotient is rounded to 18 places, half to even: an odd function, so that what a
+        long loses is to the last digit what a short gains.
+        """
+        if self.contract is not Contract.INVERSE:
+            return price * quantity
+        worth = _WIDE.divide(-self.contract_size * quantity.value, price.value)
+        return Money(_WIDE.quantize(worth, _COIN))
+
+    def notional(self, price: Price, quantity: Quantity) -> Money:
+        """Size of a position in the settlement currency: what brackets, fees and funding are fractions of."""
+        return abs(self.value(price, quantity))
+
+    def quote_notional(self, price: Price, quantity: Quantity) -> Money:
+        """Size in quote units: what the smallest order and the volume of fee tiers are counted in."""
+        if self.contract is Contract.INVERSE:
+            return Money(self.contract_size).times(abs(quantity).value)
+        return price * abs(quantity)
+
+    def fee(self, price: Price, quantity: Quantity, *, maker: bool, volume: Money | None = None) -> Money:
+        """The fee of one fill in the settlement currency, positive is paid; `volume` is that of the last 30 days."""
+        tier = None if volume is None or not self.fee_tiers else self.fee_tier(volume)
+        made, taken = (self.maker_fee, self.taker_fee) if tier is None else (tier.maker, tier.taker)
+        return self.notional(price, quantity).times(made if maker else taken)

@@ -25,6 +25,7 @@ __all__ = [
     "Equity",
     "Fill",
     "Inference",
+    "Funding",
     "Message",
     "OrderKind",
     "OrderRequest",
@@ -72,14 +73,29 @@ class Side(StrEnum):
 
 
 class OrderKind(StrEnum):
-    """`limit` may take, `post_only` never takes, `ioc` takes what is there now, `market` walks the book."""
+    """`limit` may take and rests until cancelled, `post_only` never takes, `ioc` takes what is there now, `fok` all of
+    it or nothing, `market` walks the book; `stop` and `take_profit` become market orders once their trigger is reached:
+    by a price that goes against, or for, who holds the position that they close."""
 
     LIMIT = "limit"
     POST_ONLY = "post_only"
     IOC = "ioc"
     MARKET = "market"
 
+    FOK = "fok"
 
+    STOP = "stop"
+    TAKE_PROFIT = "take_profit"
+
+    @property
+    def triggered(self) -> bool:
+        """Whether it waits for a trigger."""
+        return self in (OrderKind.STOP, OrderKind.TAKE_PROFIT)
+
+    @property
+    def priced(self) -> bool:
+        """Whether it has a limit price."""
+        return self is not OrderKind.MARKET and not self.triggered
 class OrderStatus(StrEnum):
     NEW = "new"
     SENT = "sent"
@@ -194,9 +210,11 @@ class OrderRequest(Message):
     reduce_only: bool = False
 
     @model_validator(mode="after")
-    def _price_fits_the_kind(self) -> Self:
-        if (self.price is None) != (self.kind is OrderKind.MARKET):
-            raise ValueError(f"a market order has no price and every other kind has one; {self.kind} has {self.price}")
+    def _prices_fit_the_kind(self) -> Self:
+        if (self.price is not None) != self.kind.priced:
+            raise ValueError(f"market, stop and take_profit orders have no price, others do; {self.kind}: {self.price}")
+        if (self.trigger is not None) != self.kind.triggered:
+            raise ValueError(f"only stop and take_profit orders have a trigger; {self.kind} has {self.trigger}")
         return self
 
     @property
@@ -208,6 +226,8 @@ class Bound(Message):
     """One limit that bound, and by how much; both in the limit's own unit."""
 
     limit: str
+    trigger: Price | None = Field(default=None, description="price at which a stop or take_profit order is sent on")
+    trigger_on: Literal["last", "mark"] = Field(default="mark", description="whether trades or the mark reach it")
     wanted: str
     allowed: str
 
@@ -271,6 +291,37 @@ class Equity(Message):
 
 
 class Alert(Message):
+class Funding(Message):
+    """A payment for holding a position, `amount` > 0 is received: funding of a perpetual (-rate x position, settled on
+    the mark) or the interest on coins borrowed for a spot short."""
+
+    instrument: str
+    cause: Literal["funding", "borrow"] = "funding"
+    rate: Decimal
+    mark: Price
+    position: Quantity
+    amount: Money
+    event_time: TimeNs
+    known_at: TimeNs
+
+
+class Liquidation(Message):
+    """The venue closed a position, or a part of it, against our will; the fee is its liquidation fee."""
+
+    instrument: str
+    side: Side = Field(description="of the forced order: sell closes a long")
+    price: Price
+    quantity: Size
+    fee: Money
+    event_time: TimeNs
+    known_at: TimeNs
+    reason: str
+
+    @property
+    def signed(self) -> Quantity:
+        return self.quantity.times(self.side.sign)
+
+
     """Something a human should know; `name` is constant so that alerts can be counted."""
 
     time: TimeNs

@@ -1,14 +1,16 @@
 """The account, exact to the last decimal: cash, positions, fees, funding and what was earned.
 
-The kernel applies every fill and funding payment to it; replay rebuilds it from the journal. Two identities hold at
-every event (invariant 8), and a property test says so:
+The kernel applies every fill, funding payment and liquidation to it, the simulated venue keeps one of its own to reckon
+margin with, and replay rebuilds it from the journal. Two identities hold at every event (invariant 8), and a property
+test says so:
 
-    equity = cash + sum(quantity x mark)
-    equity = initial + realised + sum(quantity x mark - cost) - fees + funding
+    equity = cash + sum(value)
+    equity = initial + realised + sum(value - cost) - fees + funding
 
-Cash follows one convention for spot and linear contracts alike: a fill moves cash by -signed quantity x price, as if
-the whole notional were paid. For a linear contract that is bookkeeping (the venue would hold margin instead), chosen
-because then the first identity needs no case by contract. Inverse contracts settle in the base and are refused.
+The value of a position is quantity x mark, and for an inverse contract its worth in coin (`Instrument.value`, rounded
+to 18 places; everything after that is exact). Cash follows one convention for every contract: a fill moves cash by
+-value, as if the whole notional were paid. For a derivative that is bookkeeping (the venue would hold margin instead),
+chosen because then the first identity needs no case by contract. One account has one settlement currency.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from cryptoai.core.errors import ConfigError, InvariantError
 from cryptoai.core.instruments import Contract, Instrument
-from cryptoai.core.messages import AccountView, Equity, Fill
+from cryptoai.core.messages import AccountView, Equity, Fill, Liquidation
 from cryptoai.core.money import Money, Price, Quantity
 
 __all__ = ["Account", "Position"]
@@ -36,50 +38,63 @@ def _ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
 
 @dataclass(slots=True)
 class Position:
-    """`cost` is what the open quantity was bought for (negative for a short): quantity x average entry price."""
+    """`cost` is what the open quantity was worth when it was opened (negative for a linear short)."""
 
+    made: Instrument
     quantity: Quantity = field(default_factory=Quantity.zero)
     cost: Money = field(default_factory=Money.zero)
 
     @property
     def entry(self) -> Price:
-        """Average entry price, to 18 places; zero when flat."""
+        """Average entry price, to 18 places (harmonic for an inverse contract); zero when flat."""
         if not self.quantity:
             return Price.zero()
+        if self.made.contract is Contract.INVERSE:
+            return Price(_ratio(-self.made.contract_size * self.quantity.value, self.cost.value))
         return Price(_ratio(self.cost.value, self.quantity.value))
+
+    def value(self, mark: Price) -> Money:
+        """What it adds to equity beside cash."""
+        return self.made.value(mark, self.quantity)
 
     def trade(self, signed: Quantity, price: Price) -> Money:
         """Applies a trade at average cost; returns the profit that it realised."""
-        held, traded = self.quantity.value, signed.value
-        closing = held * traded < 0
-        if not closing:
-            self._add(signed, price)
+        held, traded, worth = self.quantity.value, signed.value, self.made.value(price, signed)
+        if held * traded >= 0:
+            self._add(signed, worth)
             return Money.zero()
-        if abs(traded) > abs(held):
-            realised = self.trade(-self.quantity, price)
-            self._add(signed + Quantity(held), price)
-            return realised
-        released = self.cost if traded == -held else Money(_ratio(self.cost.value * abs(traded), abs(held)))
+        if abs(traded) <= abs(held):
+            return self._reduce(signed, worth)
+        closing = self.made.value(price, -self.quantity)
+        rest = signed + self.quantity
+        realised = self._reduce(-self.quantity, closing)
+        self._add(rest, worth - closing)
+        return realised
+
+    def _add(self, signed: Quantity, worth: Money) -> None:
+        self.quantity = self.quantity + signed
+        self.cost = self.cost + worth
+
+    def _reduce(self, signed: Quantity, worth: Money) -> Money:
+        part, whole = abs(signed.value), abs(self.quantity.value)
+        released = self.cost if part == whole else Money(_ratio(self.cost.value * part, whole))
         self.quantity = self.quantity + signed
         self.cost = self.cost - released
-        return -(price * signed) - released
-
-    def _add(self, signed: Quantity, price: Price) -> None:
-        self.quantity = self.quantity + signed
-        self.cost = self.cost + price * signed
+        return -worth - released
 
 
 class Account:
     """One settlement currency, many instruments. Marks are the last prices it was told."""
 
     def __init__(self, instruments: Sequence[Instrument], initial: Money) -> None:
-        for instrument in instruments:
-            if instrument.contract is Contract.INVERSE:
-                raise ConfigError(f"{instrument.id} is an inverse contract; trade a spot or linear one instead")
+        """ConfigError if the instruments settle in different currencies: their sums would mean nothing."""
+        currencies = sorted({instrument.settlement for instrument in instruments})
+        if len(currencies) > 1:
+            raise ConfigError(f"one account settles in one currency, not in {', '.join(currencies)}; use one bot each")
         self.initial = initial
         self.cash = initial
         self.fees = self.funding = self.realised = Money.zero()
-        self.positions = {instrument.id: Position() for instrument in instruments}
+        self.positions = {instrument.id: Position(instrument) for instrument in instruments}
         self.marks: dict[str, Price] = {}
         self.peak = self.day_start = initial
         self.last_fill_time = 0
@@ -90,11 +105,11 @@ class Account:
         self._position(instrument)
         self.marks[instrument] = price
 
-    def fill(self, fill: Fill) -> None:
+    def fill(self, fill: Fill | Liquidation) -> None:
         """Moves position, cash, fees and realised profit; the caller has removed duplicates."""
         position = self._position(fill.instrument)
         self.realised = self.realised + position.trade(fill.signed, fill.price)
-        self.cash = self.cash - fill.price * fill.signed - fill.fee
+        self.cash = self.cash - position.made.value(fill.price, fill.signed) - fill.fee
         self.fees = self.fees + fill.fee
         self.marks.setdefault(fill.instrument, fill.price)
         self.last_fill_time = fill.known_at
@@ -106,26 +121,26 @@ class Account:
         self.funding = self.funding + amount
 
     def equity(self) -> Money:
-        """cash + sum(quantity x mark)."""
+        """cash + sum(value)."""
         total = self.cash
         for name, position in self.positions.items():
             if position.quantity:
-                total = total + self.marks[name] * position.quantity
+                total = total + position.value(self.marks[name])
         return total
 
     def unrealised(self) -> Money:
-        """sum(quantity x mark - cost)."""
+        """sum(value - cost)."""
         total = Money.zero()
         for name, position in self.positions.items():
             if position.quantity:
-                total = total + self.marks[name] * position.quantity - position.cost
+                total = total + position.value(self.marks[name]) - position.cost
         return total
 
     def notional(self, instrument: str, extra: Quantity | None = None) -> Money:
-        """|quantity| (and `extra` more) at the mark; zero while nothing has a price."""
-        mark = self.marks.get(instrument)
-        size = abs(self._position(instrument).quantity) + (extra or Quantity.zero())
-        return mark * size if mark is not None else Money.zero()
+        """Of |quantity| (and `extra` more) at the mark; zero while nothing has a price."""
+        mark, position = self.marks.get(instrument), self._position(instrument)
+        size = abs(position.quantity) + (extra or Quantity.zero())
+        return position.made.notional(mark, size) if mark is not None else Money.zero()
 
     def observe(self, time: int) -> Equity:
         """The account at `time`; moves the peak and, on the first call of a UTC day, the day's start."""

@@ -26,6 +26,8 @@ from cryptoai.core.messages import (
     AccountView,
     Alert,
     Fill,
+    Funding,
+    Liquidation,
     OrderStatus,
     OrderUpdate,
     Quote,
@@ -169,7 +171,9 @@ class Kernel:
     def _absorb(self) -> None:
         """The venue's news. A word of an order that nobody knows stops the bot, once it knows what is open."""
         for event in self.venue.poll(self._now):
-            if self.orders.get(event.client_order_id) is None:
+            if isinstance(event, Funding | Liquidation):
+                self._settle(event)
+            elif self.orders.get(event.client_order_id) is None:
                 if isinstance(event, OrderUpdate) and not self._reconciled:
                     continue
                 self.blocked = True
@@ -187,6 +191,17 @@ class Kernel:
 
     def _book(self, fill: Fill) -> None:
         self.account.fill(fill)
+    def _settle(self, event: Funding | Liquidation) -> None:
+        """What the venue books without an order of ours. Being liquidated means that every limit of ours failed."""
+        if isinstance(event, Funding):
+            self.account.pay_funding(event.instrument, event.amount)
+            self._write(kinds.FUNDING, event.body())
+        else:
+            self.account.fill(event)
+            self._write(kinds.LIQUIDATION, event.body())
+            self._alert(Severity.CRITICAL, "liquidation", f"{event.signed} {event.instrument}: {event.reason}")
+        self._record_equity()
+
         self.fills += 1
         self._write(kinds.FILL, fill.body())
         self._record_equity()

@@ -12,7 +12,9 @@ __all__ = [
     "END",
     "EQUITY",
     "FILL",
+    "FUNDING",
     "KILL",
+    "LIQUIDATION",
     "ORDER",
     "RELEASE",
     "START",
@@ -32,8 +34,12 @@ UPDATE = "update"
 """OrderUpdate.body()."""
 FILL = "fill"
 """Fill.body()."""
+FUNDING = "funding"
+"""Funding.body(); a payment for holding a position."""
+LIQUIDATION = "liquidation"
+"""Liquidation.body(); a position that the venue closed."""
 EQUITY = "equity"
-"""Equity.body(); after every fill and at every round of decisions."""
+"""Equity.body(); after every fill, funding payment and liquidation and at every round of decisions."""
 ALERT = "alert"
 """Alert.body()."""
 KILL = "kill"

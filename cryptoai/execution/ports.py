@@ -11,12 +11,25 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from cryptoai.core.journal import Record
-from cryptoai.core.messages import AccountView, Fill, Inference, OrderRequest, OrderUpdate, Quote
+from cryptoai.core.messages import (
+    AccountView,
+    Conditions,
+    Fill,
+    Funding,
+    Inference,
+    Liquidation,
+    OrderRequest,
+    OrderUpdate,
+    Quote,
+)
 from cryptoai.core.money import Quantity
 from cryptoai.core.state import StateVector
 from cryptoai.risk_engine.approved import ApprovedOrder
 
-__all__ = ["JournalSink", "Market", "Model", "Venue"]
+__all__ = ["JournalSink", "Market", "Model", "Venue", "VenueEvent"]
+
+VenueEvent = OrderUpdate | Fill | Funding | Liquidation
+"""What a venue can say."""
 
 
 class Market(Protocol):
@@ -32,6 +45,10 @@ class Market(Protocol):
 
     def state(self, instrument: str, now_ns: int, account: AccountView) -> StateVector:
         """The state vector at `now_ns`; DataError if it cannot be made (the kernel then takes the safe action)."""
+        ...
+
+    def conditions(self, state: StateVector) -> Conditions | None:
+        """Volatility, turnover, funding and events as `state` shows them; None if it shows nothing of the market."""
         ...
 
 
@@ -52,7 +69,7 @@ class Venue(Protocol):
         """
         ...
 
-    def poll(self, now_ns: int) -> list[OrderUpdate | Fill]:
+    def poll(self, now_ns: int) -> Sequence[VenueEvent]:
         """Everything that became known since the last call and by `now_ns`, each once, in order of `known_at`."""
         ...
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.journal import Record
-from cryptoai.core.messages import Equity, Fill, OrderRequest, OrderStatus, OrderUpdate
-from cryptoai.core.money import Money
+from cryptoai.core.messages import Equity, Fill, Funding, Liquidation, OrderRequest, OrderStatus, OrderUpdate
+from cryptoai.core.money import Money, Quantity
 from cryptoai.execution import kinds
 from cryptoai.execution.account import Account
 from cryptoai.execution.orders import Orders
@@ -53,6 +53,8 @@ class Past:
         elif record.kind == kinds.KILL:
             self.killed = (record.time, body["reason"], body["by"])
         elif record.kind == kinds.RELEASE:
+        elif record.kind in (kinds.FUNDING, kinds.LIQUIDATION):
+            self._settle(record)
             self.killed = None
             self.account.forgive_drawdown()
 
@@ -85,6 +87,13 @@ class Past:
 
 def replay(records: Iterable[Record], bot: str, instruments: Sequence[Instrument], initial: Money) -> Past:
     """Everything that a kernel must know to go on; an empty journal gives a new account."""
+    def _settle(self, record: Record) -> None:
+        if record.kind == kinds.FUNDING:
+            paid = Funding.model_validate(record.body)
+            self.account.pay_funding(paid.instrument, paid.amount)
+        else:
+            self.account.fill(Liquidation.model_validate(record.body))
+
     past = Past(Account(instruments, initial), Orders())
     for record in records:
         past.take(record, bot)

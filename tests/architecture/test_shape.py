@@ -47,8 +47,8 @@ SURFACE = {
     "journal": "GENESIS Journal Record decode encode read_journal",
     "logging": "HIDDEN configure_logging redact scrub",
     "messages": (
-        "SAFE_ACTION AccountView Action Alert Bound Equity Fill Inference Message OrderKind OrderRequest OrderStatus "
-        "OrderUpdate Proposal Quote Severity Side Verdict"
+        "SAFE_ACTION AccountView Action Alert Bound Equity Fill Funding Inference Liquidation Message OrderKind "
+        "OrderRequest OrderStatus OrderUpdate Proposal Quote Severity Side Verdict"
     ),
     "money": "EXACT Money Price Quantity whole_steps",
     "state": "StateVector",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from cryptoai.core.errors import ConfigError, InvariantError
@@ -95,11 +97,56 @@ def test_peak_and_day() -> None:
 
 
 def test_what_it_refuses() -> None:
-    """Inverse contracts, and instruments that it was not made for."""
-    with pytest.raises(ConfigError, match="inverse"):
-        Account([make_instrument(contract=Contract.INVERSE)], Money(1))
+    """Instruments that it was not made for, and contracts that settle in different currencies."""
+    with pytest.raises(ConfigError, match="BTC, USDT"):
+        Account([make_instrument(), make_instrument("fake:BTCUSD", contract=Contract.INVERSE)], Money(1))
     with pytest.raises(InvariantError, match="does not trade"):
         account().mark("fake:OTHER", Price(1))
+
+
+def inverse() -> Account:
+    """One coin and contracts of 100 USD."""
+    made = make_instrument(contract=Contract.INVERSE).model_copy(
+        update={"contract_size": Decimal(100), "step": Decimal(1)}
+    )
+    return Account([made], Money(1))
+
+
+def test_an_inverse_contract_earns_coin() -> None:
+    """1,000 contracts of 100 from 50,000 to 62,500: 100,000 x (1/50,000 - 1/62,500) = 0.4 coin."""
+    book = inverse()
+    trade(book, Side.BUY, "1000", "50000", "0.001")
+    book.mark(NAME, Price(62_500))
+    assert book.unrealised() == Money("0.4")
+    assert book.equity() == Money("1.399")
+    assert book.view(0, 0).entry_prices == {NAME: Price(50_000)}
+    assert book.notional(NAME) == Money("1.6")
+    trade(book, Side.SELL, "1000", "62500")
+    assert (book.realised, book.cash) == (Money("0.4"), Money("1.399"))
+
+
+def test_an_inverse_entry_is_the_harmonic_mean_and_a_turn_loses_no_digit() -> None:
+    """As many contracts at 30,000 and at 60,000 were bought at 40,000; through zero the identities still hold."""
+    book = inverse()
+    trade(book, Side.BUY, "7", "30000")
+    trade(book, Side.BUY, "7", "60000")
+    assert book.view(0, 0).entry_prices == {NAME: Price(40_000)}
+    trade(book, Side.SELL, "23", "70001.3")
+    book.mark(NAME, Price("69999.9"))
+    assert book.equity() == book.initial + book.realised + book.unrealised()
+    assert book.quantities() == {NAME: Quantity(-9)}
+
+
+def test_what_one_side_of_an_inverse_contract_loses_the_other_gains() -> None:
+    """Prices that do not divide: the coin of both accounts together stays what it was, to the last digit."""
+    long, short = inverse(), inverse()
+    for quantity, price in (("3", "61111.7"), ("11", "59999.3"), ("5", "60007.1")):
+        trade(long, Side.BUY, quantity, price)
+        trade(short, Side.SELL, quantity, price)
+        assert long.cash + short.cash == Money(2)
+        for book in (long, short):
+            book.mark(NAME, Price("60123.7"))
+        assert long.equity() + short.equity() == Money(2)
 
 
 def test_differences() -> None:
