@@ -225,9 +225,10 @@ def _root(
 
 
 def _subcommands() -> None:
-    from cryptoai.cli import data, features, kube
+    from cryptoai.cli import assets, data, features, kube
 
     app.add_typer(data.app, name="data")
+    data.app.add_typer(assets.app, name="assets")
     app.add_typer(features.app, name="features")
     app.add_typer(kube.app, name="kube")
 

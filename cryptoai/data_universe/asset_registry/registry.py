@@ -1,8 +1,7 @@
 """The instruments that the project knows, and how a name on the command line becomes one.
 
 The importer, the commands and the tests ask here; more instruments come from a JSON file (`load`).
-Never guesses: an unknown name is an error that lists what there is.
-Numbers: Binance `exchangeInfo` filters (PRICE_FILTER, LOT_SIZE, MIN_NOTIONAL) and the fee schedule of a regular user.
+What changes with time is in `history.Registry`. Never guesses: an unknown name is an error that lists what there is.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,71 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Contract, Instrument
-from cryptoai.core.money import Money
+from cryptoai.data_universe.asset_registry.history import Registry
+from cryptoai.data_universe.asset_registry.packaged import INSTRUMENTS
 
-__all__ = ["INSTRUMENTS", "Resolved", "instrument", "load", "resolve"]
+__all__ = ["INSTRUMENTS", "REGISTRY_FILE", "Resolved", "instrument", "load", "of_lake", "resolve"]
 
-_D = Decimal
-_BPS = Decimal("0.0001")
-
-
-def _usdm(base: str, tick: str, min_notional: str) -> Instrument:
-    return Instrument(
-        id=f"binance_usdm:{base}USDT",
-        base=base,
-        quote="USDT",
-        contract=Contract.LINEAR,
-        tick=_D(tick),
-        step=_D("0.001"),
-        min_notional=Money(min_notional),
-        maker_fee=2 * _BPS,
-        taker_fee=5 * _BPS,
-        max_leverage=125,
-    )
-
-
-def _spot(base: str, step: str) -> Instrument:
-    return Instrument(
-        id=f"binance_spot:{base}USDT",
-        base=base,
-        quote="USDT",
-        contract=Contract.SPOT,
-        tick=_D("0.01"),
-        step=_D(step),
-        min_notional=Money("5"),
-        maker_fee=10 * _BPS,
-        taker_fee=10 * _BPS,
-        max_leverage=1,
-    )
-
-
-_COINM = Instrument(
-    id="binance_coinm:BTCUSD_PERP",
-    base="BTC",
-    quote="USD",
-    contract=Contract.INVERSE,
-    tick=_D("0.1"),
-    step=_D(1),
-    min_notional=Money("100"),
-    maker_fee=2 * _BPS,
-    taker_fee=5 * _BPS,
-    max_leverage=125,
-    contract_size=_D(100),
-)
-
-INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType(
-    {
-        made.id: made
-        for made in (
-            _usdm("BTC", "0.10", "100"),
-            _usdm("ETH", "0.01", "20"),
-            _spot("BTC", "0.00001"),
-            _spot("ETH", "0.0001"),
-            _COINM,
-        )
-    }
-)
-"""By id, `venue:SYMBOL`."""
+REGISTRY_FILE = "registry.jsonl"
+"""Where in the lake the versions are kept."""
 
 _PREFERENCE = (Contract.LINEAR, Contract.INVERSE, Contract.SPOT)
 
@@ -100,6 +40,11 @@ def instrument(instrument_id: str, known: Mapping[str, Instrument] = INSTRUMENTS
     if instrument_id not in known:
         raise DataError(f"instrument {instrument_id!r} is not in the registry; known: {_listed(known)}")
     return known[instrument_id]
+
+
+def of_lake(lake: Path) -> Registry:
+    """The registry of a lake: the packaged instruments and every version recorded beside its facts."""
+    return Registry.read(lake / REGISTRY_FILE)
 
 
 def resolve(asset: str, available: Iterable[str], known: Mapping[str, Instrument] = INSTRUMENTS) -> Resolved:
