@@ -24,8 +24,9 @@ __all__ = [
     "Bound",
     "Equity",
     "Fill",
-    "Inference",
     "Funding",
+    "Inference",
+    "Liquidation",
     "Message",
     "OrderKind",
     "OrderRequest",
@@ -80,10 +81,8 @@ class OrderKind(StrEnum):
     LIMIT = "limit"
     POST_ONLY = "post_only"
     IOC = "ioc"
-    MARKET = "market"
-
     FOK = "fok"
-
+    MARKET = "market"
     STOP = "stop"
     TAKE_PROFIT = "take_profit"
 
@@ -96,6 +95,8 @@ class OrderKind(StrEnum):
     def priced(self) -> bool:
         """Whether it has a limit price."""
         return self is not OrderKind.MARKET and not self.triggered
+
+
 class OrderStatus(StrEnum):
     NEW = "new"
     SENT = "sent"
@@ -206,8 +207,10 @@ class OrderRequest(Message):
     side: Side
     kind: OrderKind
     quantity: Size
-    price: Price | None = Field(description="limit price; None for a market order")
+    price: Price | None = Field(description="limit price; None for kinds that walk the book")
     reduce_only: bool = False
+    trigger: Price | None = Field(default=None, description="price at which a stop or take_profit order is sent on")
+    trigger_on: Literal["last", "mark"] = Field(default="mark", description="whether trades or the mark reach it")
 
     @model_validator(mode="after")
     def _prices_fit_the_kind(self) -> Self:
@@ -226,8 +229,6 @@ class Bound(Message):
     """One limit that bound, and by how much; both in the limit's own unit."""
 
     limit: str
-    trigger: Price | None = Field(default=None, description="price at which a stop or take_profit order is sent on")
-    trigger_on: Literal["last", "mark"] = Field(default="mark", description="whether trades or the mark reach it")
     wanted: str
     allowed: str
 
@@ -275,22 +276,6 @@ class Fill(Message):
         return self.quantity.times(self.side.sign)
 
 
-class Equity(Message):
-    """The account identity at one moment: equity = cash + sum(quantity * mark) (invariant 8).
-
-    `cash` already carries what was paid and received; `fees` and `funding` are the running totals inside it.
-    """
-
-    time: TimeNs
-    cash: Money
-    fees: Money
-    funding: Money
-    positions: dict[str, Quantity]
-    marks: dict[str, Price]
-    equity: Money
-
-
-class Alert(Message):
 class Funding(Message):
     """A payment for holding a position, `amount` > 0 is received: funding of a perpetual (-rate x position, settled on
     the mark) or the interest on coins borrowed for a spot short."""
@@ -322,6 +307,24 @@ class Liquidation(Message):
         return self.quantity.times(self.side.sign)
 
 
+class Equity(Message):
+    """The account identity at one moment: equity = cash + sum(quantity * mark) (invariant 8).
+
+    For an inverse contract quantity * mark stands for its value in coin (`Instrument.value`).
+
+    `cash` already carries what was paid and received; `fees` and `funding` are the running totals inside it.
+    """
+
+    time: TimeNs
+    cash: Money
+    fees: Money
+    funding: Money
+    positions: dict[str, Quantity]
+    marks: dict[str, Price]
+    equity: Money
+
+
+class Alert(Message):
     """Something a human should know; `name` is constant so that alerts can be counted."""
 
     time: TimeNs

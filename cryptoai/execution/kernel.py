@@ -189,8 +189,6 @@ class Kernel:
         if self.orders.fill(fill):
             self._book(fill)
 
-    def _book(self, fill: Fill) -> None:
-        self.account.fill(fill)
     def _settle(self, event: Funding | Liquidation) -> None:
         """What the venue books without an order of ours. Being liquidated means that every limit of ours failed."""
         if isinstance(event, Funding):
@@ -202,6 +200,8 @@ class Kernel:
             self._alert(Severity.CRITICAL, "liquidation", f"{event.signed} {event.instrument}: {event.reason}")
         self._record_equity()
 
+    def _book(self, fill: Fill) -> None:
+        self.account.fill(fill)
         self.fills += 1
         self._write(kinds.FILL, fill.body())
         self._record_equity()

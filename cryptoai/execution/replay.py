@@ -13,7 +13,7 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.journal import Record
 from cryptoai.core.messages import Equity, Fill, Funding, Liquidation, OrderRequest, OrderStatus, OrderUpdate
-from cryptoai.core.money import Money, Quantity
+from cryptoai.core.money import Money
 from cryptoai.execution import kinds
 from cryptoai.execution.account import Account
 from cryptoai.execution.orders import Orders
@@ -48,13 +48,13 @@ class Past:
             self._update(OrderUpdate.model_validate(body))
         elif record.kind == kinds.FILL:
             self._fill(Fill.model_validate(body))
+        elif record.kind in (kinds.FUNDING, kinds.LIQUIDATION):
+            self._settle(record)
         elif record.kind == kinds.EQUITY:
             self._audit(record, Equity.model_validate(body))
         elif record.kind == kinds.KILL:
             self.killed = (record.time, body["reason"], body["by"])
         elif record.kind == kinds.RELEASE:
-        elif record.kind in (kinds.FUNDING, kinds.LIQUIDATION):
-            self._settle(record)
             self.killed = None
             self.account.forgive_drawdown()
 
@@ -78,6 +78,13 @@ class Past:
         self.account.fill(fill)
         self.fills += 1
 
+    def _settle(self, record: Record) -> None:
+        if record.kind == kinds.FUNDING:
+            paid = Funding.model_validate(record.body)
+            self.account.pay_funding(paid.instrument, paid.amount)
+        else:
+            self.account.fill(Liquidation.model_validate(record.body))
+
     def _audit(self, record: Record, equity: Equity) -> None:
         for instrument, mark in equity.marks.items():
             self.account.mark(instrument, mark)
@@ -87,13 +94,6 @@ class Past:
 
 def replay(records: Iterable[Record], bot: str, instruments: Sequence[Instrument], initial: Money) -> Past:
     """Everything that a kernel must know to go on; an empty journal gives a new account."""
-    def _settle(self, record: Record) -> None:
-        if record.kind == kinds.FUNDING:
-            paid = Funding.model_validate(record.body)
-            self.account.pay_funding(paid.instrument, paid.amount)
-        else:
-            self.account.fill(Liquidation.model_validate(record.body))
-
     past = Past(Account(instruments, initial), Orders())
     for record in records:
         past.take(record, bot)
