@@ -60,6 +60,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
             image_serve=_needed(env, "CRYPTOAI_IMAGE_SERVE"),
             redis=_needed(env, "CRYPTOAI_REDIS"),
             pull_policy=_policy(env.get("CRYPTOAI_IMAGE_PULL_POLICY") or "IfNotPresent"),
+            pull_secrets=tuple(filter(None, env.get("CRYPTOAI_IMAGE_PULL_SECRETS", "").split(","))),
         ),
         me=_needed(env, "POD_NAME"),
         home=_needed(env, "POD_NAMESPACE"),
@@ -157,7 +158,6 @@ async def run(environment: Environment) -> int:
             arm=arm,
         )
         clean = await leader.run(stop)
-        await election.release()
     return 0 if clean else 1
 
 

@@ -60,7 +60,7 @@ def _pod(platform: Platform, bot: Workload) -> Obj:
         {"name": "journal", "persistentVolumeClaim": {"claimName": bot.journal}},
         {"name": "config", "configMap": config},
     ]
-    return pod_spec(main, volumes, serviceAccountName=bot.bot, terminationGracePeriodSeconds=30)
+    return pod_spec(main, volumes, platform, serviceAccountName=bot.bot, terminationGracePeriodSeconds=30)
 
 
 def _arguments(bot: Workload) -> list[str]:

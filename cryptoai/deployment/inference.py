@@ -43,7 +43,7 @@ def _pod(platform: Platform, bot: Workload) -> Obj:
         volumeMounts=[{"name": "bundles", "mountPath": "/bundles", "readOnly": True}],
     )
     volume = {"name": "bundles", "persistentVolumeClaim": {"claimName": bot.claim, "readOnly": True}}
-    return pod_spec(main, [volume], automountServiceAccountToken=False, terminationGracePeriodSeconds=30)
+    return pod_spec(main, [volume], platform, automountServiceAccountToken=False, terminationGracePeriodSeconds=30)
 
 
 def _probe(path: str, *, period: int, failures: int) -> Obj:

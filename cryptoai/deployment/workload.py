@@ -26,6 +26,7 @@ class Platform:
     image_serve: str
     redis: str
     pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,12 @@ def container(name: str, image: str, platform: Platform, **body: Any) -> Obj:
     }
 
 
-def pod_spec(main: Obj, volumes: list[Obj], **body: Any) -> Obj:
+def pod_spec(main: Obj, volumes: list[Obj], platform: Platform, **body: Any) -> Obj:
     """A pod of one container, without rights on the node; /tmp is its own, its environment ours alone."""
     mounts = [{"name": "tmp", "mountPath": "/tmp"}, *main.get("volumeMounts", [])]  # noqa: S108 - inside the pod
     return {
         "enableServiceLinks": False,
+        "imagePullSecrets": [{"name": name} for name in platform.pull_secrets],
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _UID,

@@ -49,8 +49,12 @@ kubectl patch tb btc --type merge -p '{"spec":{"killSwitch":{"engaged":false,"re
 
 The first stops every new order within a second: the bot's pod watches its own TradingBot, so this works while the
 operator is down. It is latched: only the second, which says who and why, releases it. `engaged: false` alone changes
-nothing, and the condition `Halted` says so with the reason `ReleaseNotNamed`. The pod keeps running while it is
-halted."""
+nothing, nor do words that stood there while it was engaged, and the condition `Halted` says so with the reason
+`ReleaseNotNamed`. The pod keeps running while it is halted.
+
+While the pod is away the operator keeps the latch in `status.latch`, and the bot obeys it when it starts. If the spec
+changed more than once while neither of them looked, one of those changes may have been a kill: both hold it engaged
+(`SpecUnseen`) until somebody releases it."""
 
 _CONDITIONS = """\
 ## Conditions

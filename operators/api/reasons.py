@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NOT_ENGAGED = "NotEngaged"
     KILL_SWITCH_ENGAGED = "KillSwitchEngaged"
     RELEASE_NOT_NAMED = "ReleaseNotNamed"
+    SPEC_UNSEEN = "SpecUnseen"
     RELEASED = "Released"
     BOT_HALTED = "BotHalted"
     # what a person must mend

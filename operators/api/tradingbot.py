@@ -28,6 +28,7 @@ __all__ = [
     "Features",
     "KillSwitch",
     "LastDecision",
+    "Latch",
     "Model",
     "Risk",
     "TradingBotSpec",
@@ -192,6 +193,15 @@ class LastDecision(Words):
     time: str = Field(description="Market time of the newest, RFC 3339 UTC.")
 
 
+class Latch(Words):
+    """The words that stood in spec.killSwitch while it was engaged; a release says others."""
+
+    reason: str = Field("", description="Why it was engaged.", max_length=256)
+    released_by: str = Field(
+        "", description="Who an earlier release named, if the name stood there still.", max_length=128
+    )
+
+
 class Condition(Words):
     """One fact about the bot, with the machine's word and the person's sentence for it."""
 
@@ -214,4 +224,7 @@ class TradingBotStatus(Words):
     config_revision: str | None = Field(None, description="Suffix of the ConfigMap that the bot was given.")
     model_revision: str | None = Field(None, description="Revision of the bundle that the server has loaded.")
     last_decision: LastDecision | None = Field(None, description=LastDecision.__doc__)
+    latch: Latch | None = Field(
+        None, description="There from the kill until its release; the bot reads it at its start."
+    )
     conditions: list[Condition] | None = Field(None, description="One entry a type.", max_length=16)

@@ -8,6 +8,7 @@ over; the process then ends, and its pod starts anew as a candidate.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +16,7 @@ from typing import Any
 
 from cryptoai.core.clock import Clock, iso
 from cryptoai.core.errors import TransientError
-from operators.cluster.client import Client, ConflictError
+from operators.cluster.client import Client, ConflictError, RefusedError
 
 __all__ = ["Election", "Standing", "Timing", "standing"]
 
@@ -26,9 +27,9 @@ Obj = dict[str, Any]
 class Timing:
     """Seconds. Stopping (`deadline`) lies well before being replaced (`duration`)."""
 
-    duration: float = 15.0
-    deadline: float = 10.0
-    retry: float = 2.0
+    duration: float = 10.0
+    deadline: float = 6.0
+    retry: float = 1.0
 
 
 class Standing(Enum):
@@ -45,12 +46,13 @@ def standing(lease: Obj | None, me: str, unchanged_s: float) -> Standing:
     """`unchanged_s`: how long this very record has been seen by us, on our monotonic clock."""
     if lease is None:
         return Standing.ABSENT
-    holder = lease["spec"].get("holderIdentity")
+    spec = lease.get("spec") or {}
+    holder = spec.get("holderIdentity")
     if holder == me:
         return Standing.OURS
     if not holder:
         return Standing.FREE
-    return Standing.STALE if unchanged_s >= lease["spec"].get("leaseDurationSeconds", 15) else Standing.HELD
+    return Standing.STALE if unchanged_s >= spec.get("leaseDurationSeconds", 15) else Standing.HELD
 
 
 class Election:
@@ -59,7 +61,7 @@ class Election:
     def __init__(
         self, client: Client, where: tuple[str, str], me: str, clock: Clock, timing: Timing | None = None
     ) -> None:
-        self._client, self._me, self._clock = client, me, clock
+        self._client, self._clock, self.me = client, clock, me
         self._namespace, self._name = where
         self._timing = timing or Timing()
         self._seen: tuple[str, float] | None = None
@@ -87,9 +89,21 @@ class Election:
                 return
 
     async def release(self) -> None:
-        """Gives it back, so that the next one need not wait."""
-        if self._lease is not None:
-            await self._tried(lambda: self._write({"holderIdentity": ""}))
+        """Gives it back, for the next one at once. Twice: a renewal that was cut short may have changed it."""
+        with contextlib.suppress(RefusedError):  # the release of the chart, and our rights with it, may be gone
+            if not await self._tried(self._give_back):
+                await self._tried(self._give_back)
+
+    async def _give_back(self) -> bool:
+        return not await self._ours() or await self._write({"holderIdentity": ""})
+
+    async def _ours(self) -> bool:
+        """Reads it again where it is not known any more."""
+        if self._lease is None:
+            self._lease = await self._client.get("Lease", self._namespace, self._name)
+            if standing(self._lease, self.me, 0.0) is not Standing.OURS:
+                self._lease = None
+        return self._lease is not None
 
     async def _tried(self, step: Callable[[], Any]) -> bool:
         try:
@@ -104,14 +118,14 @@ class Election:
 
     async def _campaign(self) -> bool:
         lease = await self._client.get("Lease", self._namespace, self._name)
-        match standing(lease, self._me, self._unchanged(lease)):
+        match standing(lease, self.me, self._unchanged(lease)):
             case Standing.HELD:
                 return False
             case Standing.ABSENT:
                 self._lease = await self._client.create(self._fresh())
                 return True
         self._lease = lease
-        taken = (lease or {})["spec"].get("leaseTransitions", 0) + 1
+        taken = ((lease or {}).get("spec") or {}).get("leaseTransitions", 0) + 1
         return await self._write(self._record() | {"acquireTime": self._now(), "leaseTransitions": taken})
 
     def _unchanged(self, lease: Obj | None) -> float:
@@ -122,12 +136,7 @@ class Election:
         return now - self._seen[1]
 
     async def _renew(self) -> bool:
-        if self._lease is None:  # a conflict: somebody wrote it; find out who
-            self._lease = await self._client.get("Lease", self._namespace, self._name)
-            if standing(self._lease, self._me, 0.0) is not Standing.OURS:
-                self._lease = None
-                return False
-        return await self._write({"renewTime": self._now()})
+        return await self._ours() and await self._write({"renewTime": self._now()})
 
     async def _write(self, spec: Obj) -> bool:
         assert self._lease is not None  # noqa: S101 - callers have read it
@@ -138,7 +147,7 @@ class Election:
 
     def _record(self) -> Obj:
         return {
-            "holderIdentity": self._me,
+            "holderIdentity": self.me,
             "leaseDurationSeconds": int(self._timing.duration),
             "renewTime": self._now(),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import kopf
 import structlog
@@ -16,6 +17,7 @@ from operators.cluster.access import Access
 from operators.cluster.client import Client, RefusedError
 from operators.cluster.lease import Election
 from operators.cluster.pods import Pods
+from operators.handlers.glimpses import Glimpses
 from operators.handlers.health import Health
 from operators.handlers.metrics import Metrics
 from operators.handlers.queue import Key, WorkQueue
@@ -69,33 +71,40 @@ class Leader:
         self.metrics.leader.set(1)
         self.metrics.watch(lambda: queue.depth, lambda: self.client.writes, lambda: self.health.beat_age)
         sweep = Sweep(self.client, queue, self.health, self.namespace)
-        reconcile = Reconciler(self.client, self.pods, self.platform, self.clock, self.metrics.bot)
+        glimpses = Glimpses()
+        reconcile = Reconciler(self.client, self.pods, self.platform, self.clock, self.metrics.bot, glimpses.since)
         handle = measured(reconcile, self.metrics)
         parts = {
             "lease": self.election.hold(),
-            "watch": self._watch(queue),
             "sweep": sweep.run(),
-            "heartbeat": Heartbeat(self.client, self.namespace or self.home).run(),
+            "heartbeat": Heartbeat(self.client, self.namespace or self.home, self.election.me).run(),
             **{f"worker-{i}": queue.work(handle) for i in range(self.workers)},
         }
-        tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
-        done, _ = await asyncio.wait(
-            [*tasks, stopped := asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED"
-        )
+        writers = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+        watch = asyncio.create_task(self._watch(queue, glimpses), name="watch")
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([*writers, watch, stopped], return_when="FIRST_COMPLETED")
         for task in done - {stopped}:
             reason = "cancelled" if task.cancelled() else str(task.exception() or "ended")
             log.info("part ended", part=task.get_name(), reason=reason)
-        clean = stop.is_set()
-        for task in [*tasks, stopped]:
-            task.cancel()
-        await asyncio.wait([*tasks, stopped], timeout=10)
-        return clean
+        await self._end([*writers, stopped], watch)
+        return stop.is_set()
 
-    async def _watch(self, queue: WorkQueue) -> None:
+    async def _end(self, writers: list[asyncio.Task[Any]], watch: asyncio.Task[None]) -> None:
+        """Who writes ends first; then the Lease is free for the next one, while the watch takes its time to end."""
+        for task in writers:
+            task.cancel()
+        _, late = await asyncio.wait(writers, timeout=5)
+        if not late:
+            await self.election.release()
+        watch.cancel()
+        await asyncio.wait([watch], timeout=5)
+
+    async def _watch(self, queue: WorkQueue, glimpses: Glimpses) -> None:
         """kopf takes the process's signals when it starts; `arm` takes them back: one place stops everything."""
         await self._installed()
         where: dict[str, object] = {"namespaces": [self.namespace]} if self.namespace else {"clusterwide": True}
-        registry = registry_for(self.access, queue, self.health)
+        registry = registry_for(self.access, queue, self.health, glimpses)
         ready = asyncio.Event()
         running = asyncio.create_task(
             kopf.operator(registry=registry, settings=settings(), ready_flag=ready, standalone=True, **where)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from operators.handlers.queue import Key
 from operators.plans.children import names, workload
 from operators.plans.diagnose import component
 from operators.plans.guard import examine
-from operators.plans.model import Action, BotReport, Create, Notice, Observed, Patch, Plan, ServerReport
+from operators.plans.model import Action, BotReport, Create, Glimpse, Notice, Observed, Patch, Plan, ServerReport
 from operators.plans.plan import plan
 
 __all__ = ["Reconciler", "selector"]
@@ -44,6 +44,7 @@ class Reconciler:
     platform: Platform
     clock: Clock
     seen: Callable[[Key, Obj | None], None] = lambda _key, _status: None
+    since: Callable[[Obj], Glimpse] = lambda _bot: Glimpse()
 
     async def __call__(self, key: Key) -> float | None:
         bot = await self.client.get(KIND, *key)
@@ -76,7 +77,8 @@ class Reconciler:
         stamp = f"{bot['metadata']['generation']}"
         report, server = await asyncio.gather(self._report(pods, stamp), self._server(pods, stamp))
         children = {key: obj for key, obj in zip(wanted, found, strict=True) if obj is not None}
-        return Observed(bot, children, tuple(configs), tuple(pods), claim, report, server)
+        glimpse = self.since(bot)
+        return Observed(bot, children, tuple(configs), tuple(pods), claim, report, server, glimpse=glimpse)
 
     async def _claim(self, namespace: str, name: str | None) -> Obj | None:
         return await self.client.get("PersistentVolumeClaim", namespace, name) if name else None

@@ -18,7 +18,8 @@ from cryptoai.core.errors import CryptoAIError
 from cryptoai.deployment import MANAGED_BY
 from operators.api.tradingbot import GROUP, KIND, PLURAL, VERSION
 from operators.cluster.access import Access
-from operators.cluster.client import Client, ConflictError
+from operators.cluster.client import Client
+from operators.handlers.glimpses import Glimpses
 from operators.handlers.health import Health
 from operators.handlers.queue import Key, WorkQueue
 
@@ -36,7 +37,7 @@ _CHILDREN = (
 log = structlog.get_logger()
 
 
-def registry_for(access: Access, queue: WorkQueue, health: Health) -> kopf.OperatorRegistry:
+def registry_for(access: Access, queue: WorkQueue, health: Health, glimpses: Glimpses) -> kopf.OperatorRegistry:
     """Every handler of the operator."""
     registry = kopf.OperatorRegistry()
 
@@ -52,8 +53,13 @@ def registry_for(access: Access, queue: WorkQueue, health: Health) -> kopf.Opera
         )
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def bot_changed(namespace: str | None, name: str, **_: Any) -> None:
-        queue.add((namespace or "", name))
+    async def bot_changed(namespace: str | None, name: str, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's name
+        key = (namespace or "", name)
+        if type == "DELETED":
+            glimpses.forget(key)
+        else:
+            glimpses.note(body)
+        queue.add(key)
 
     async def child_changed(namespace: str | None, name: str, labels: Mapping[str, str], **_: Any) -> None:
         if name == HEARTBEAT:
@@ -80,6 +86,7 @@ def settings() -> kopf.OperatorSettings:
     made.queueing.idle_timeout = made.queueing.exit_timeout = 1  # how long a stop waits for kopf's own workers
     for group, _, plural in _CHILDREN:
         made.watching.label_selectors[group, plural] = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+    made.watching.label_selectors["", "configmaps"] = "app.kubernetes.io/name=cryptoai"  # the heartbeat is the chart's
     return made
 
 
@@ -113,25 +120,18 @@ class Sweep:
 
 @dataclass
 class Heartbeat:
-    """Writes the ConfigMap whose change must come back through the watch."""
+    """Changes the ConfigMap whose change must come back through the watch. The chart makes it, and takes it away."""
 
     client: Client
     namespace: str
+    me: str = ""
     every_s: float = 20.0
     _count: int = 0
 
     async def once(self) -> None:
         self._count += 1
-        body: dict[str, Any] = {"data": {"beat": str(self._count)}}
-        if await self.client.get("ConfigMap", self.namespace, HEARTBEAT):
-            await self.client.patch("ConfigMap", self.namespace, HEARTBEAT, body)
-            return
-        labels = {"app.kubernetes.io/name": "cryptoai", "app.kubernetes.io/managed-by": MANAGED_BY}
-        metadata = {"name": HEARTBEAT, "namespace": self.namespace, "labels": labels}
-        try:
-            await self.client.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, **body})
-        except ConflictError:
-            return
+        beat = f"{self._count} of {self.me}"  # another leader's last beat must not look like ours
+        await self.client.patch("ConfigMap", self.namespace, HEARTBEAT, {"data": {"beat": beat}})
 
     async def run(self) -> None:
         while True:

@@ -12,7 +12,10 @@ from typing import Any
 
 from operators.api.reasons import Reason
 
-__all__ = ["Action", "BotReport", "Create", "Delete", "Finding", "Notice", "Observed", "Patch", "Plan", "ServerReport"]
+__all__ = [
+    "Action", "BotReport", "Create", "Delete", "Finding", "Glimpse", "Notice", "Observed", "Patch", "Plan",
+    "ServerReport",
+]  # fmt: skip
 
 Obj = dict[str, Any]
 
@@ -37,6 +40,18 @@ class ServerReport:
 
 
 @dataclass(frozen=True)
+class Glimpse:
+    """What happened to the spec between the status that is there and now.
+
+    `engaged` holds the words of a kill switch that was engaged meanwhile; `unseen` is true where a generation of the
+    spec passed that nobody of the operator's looked at.
+    """
+
+    engaged: Mapping[str, str] | None = None
+    unseen: bool = False
+
+
+@dataclass(frozen=True)
 class Observed:
     """One bot as it is now. `children` has every object of the names that a plan may ask for, whoever owns it."""
 
@@ -48,6 +63,7 @@ class Observed:
     report: BotReport | None = None
     server: ServerReport | None = None
     failure: str | None = None
+    glimpse: Glimpse = Glimpse()
 
 
 @dataclass(frozen=True)

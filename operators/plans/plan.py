@@ -15,7 +15,7 @@ from operators.api.tradingbot import TradingBotSpec
 from operators.plans.children import actions, conflict, desired, prune, workload
 from operators.plans.diagnose import bot_state, features_state, model_state
 from operators.plans.guard import examine
-from operators.plans.latch import halt
+from operators.plans.latch import Halt, halt
 from operators.plans.model import Action, Create, Finding, Notice, Observed, Patch, Plan
 from operators.plans.status import Verdict, condition_of, conditions, notices, phase
 
@@ -31,18 +31,19 @@ def plan(observed: Observed, platform: Platform, now: str) -> Plan:
     """`now` is RFC 3339 UTC, for transition times. A bot on its way out needs nothing: its children follow it."""
     if "deletionTimestamp" in observed.bot["metadata"]:
         return Plan()
-    examined = examine(observed.bot.get("spec"))
+    raw = observed.bot.get("spec")
+    examined, stop = examine(raw), halt(raw, _before(observed), observed.report, observed.glimpse)
     if examined.spec is None:
         assert examined.refusal is not None  # noqa: S101 - one of the two is always there
-        return _finish(observed, (), _refused(observed, examined.refusal), None, now)
+        return _finish(observed, (), (_refused(observed, examined.refusal, stop), stop), None, now)
     bot = workload(observed.bot, examined.spec)
     wanted = desired(platform, bot)
     todo = (*actions(wanted, observed), *prune(wanted, observed))
-    verdicts = _verdicts(examined.spec, observed, conflict(wanted, observed))
-    return _finish(observed, todo, verdicts, (examined.spec, bot), now)
+    verdicts = _verdicts(examined.spec, observed, conflict(wanted, observed), stop)
+    return _finish(observed, todo, (verdicts, stop), (examined.spec, bot), now)
 
 
-def _refused(observed: Observed, refusal: Finding) -> list[Verdict]:
+def _refused(observed: Observed, refusal: Finding, stop: Halt) -> list[Verdict]:
     """A spec that cannot be acted on says nothing new about the model and the features: those stay as they were."""
     before = _before(observed)
     unknown = Finding(Reason.NOT_OBSERVED, "Known when the spec is valid.")
@@ -52,20 +53,18 @@ def _refused(observed: Observed, refusal: Finding) -> list[Verdict]:
         known = old is not None and old["reason"] in set(Reason)
         finding = Finding(Reason(old["reason"]), old["message"]) if old and known else unknown
         kept.append((kind, old["status"] if old and known else "Unknown", finding))
-    halted = halt(observed.bot.get("spec"), condition_of(before, ConditionType.HALTED), observed.report)
     return [
         (ConditionType.READY, False, refusal),
         *kept,
-        (ConditionType.HALTED, *halted),
+        (ConditionType.HALTED, stop.halted, stop.finding),
         (ConditionType.DEGRADED, True, refusal),
     ]
 
 
-def _verdicts(spec: TradingBotSpec, observed: Observed, taken: Finding | None) -> list[Verdict]:
+def _verdicts(spec: TradingBotSpec, observed: Observed, taken: Finding | None, stop: Halt) -> list[Verdict]:
     served, model = model_state(spec, observed)
     ready, bot = bot_state(spec, observed)
     known, features = features_state(spec, bot, ready=ready)
-    halted = halt(observed.bot["spec"], condition_of(_before(observed), ConditionType.HALTED), observed.report)
     failed = Finding(Reason.APPLY_FAILED, observed.failure, broken=True) if observed.failure else None
     worst = next((f for f in (failed, taken, model, bot) if f and f.broken), None)
     waiting = taken or failed
@@ -73,7 +72,7 @@ def _verdicts(spec: TradingBotSpec, observed: Observed, taken: Finding | None) -
         (ConditionType.READY, ready and waiting is None, waiting or bot),
         (ConditionType.MODEL_READY, served, model),
         (ConditionType.FEATURES_READY, known, features),
-        (ConditionType.HALTED, *halted),
+        (ConditionType.HALTED, stop.halted, stop.finding),
         (ConditionType.DEGRADED, worst is not None, worst or _CALM),
     ]
 
@@ -85,14 +84,15 @@ def _before(observed: Observed) -> Obj:
 def _finish(
     observed: Observed,
     todo: tuple[Action, ...],
-    verdicts: list[Verdict],
+    found: tuple[list[Verdict], Halt],
     accepted: tuple[TradingBotSpec, Workload] | None,
     now: str,
 ) -> Plan:
     before, generation = _before(observed), observed.bot["metadata"]["generation"]
-    made = conditions(before, verdicts, generation, now)
+    made = conditions(before, found[0], generation, now)
     suspended = accepted[0].suspend if accepted else before.get("phase") == "Suspended"
     status = {**before, **_facts(observed), "observedGeneration": generation, "conditions": made}
+    status |= _latch(before, found[1])
     status["phase"] = phase(made, suspended=suspended)
     if accepted:
         status |= {"mode": accepted[0].mode, "configRevision": revision(accepted[1].settings)}
@@ -103,6 +103,13 @@ def _finish(
         notices=(*_action_notices(todo), *notices(before, made)),
         requeue_s=None if settled and not todo else REQUEUE_S,
     )
+
+
+def _latch(before: Obj, stop: Halt) -> Obj:
+    """None in a merge patch takes the key away."""
+    if stop.latch is not None:
+        return {"latch": dict(stop.latch)}
+    return {"latch": None} if before.get("latch") is not None else {}
 
 
 def _facts(observed: Observed) -> Obj:

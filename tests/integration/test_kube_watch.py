@@ -153,6 +153,99 @@ def test_without_its_memory_nothing_is_released(bench: Bench) -> None:
     assert bench.switch.engaged
 
 
+RELEASE = {"engaged": False, "releasedBy": "ann", "reason": "fine"}
+BEFORE = {"engaged": False, "releasedBy": "ann", "reason": "last week"}
+
+
+def of_generation(number: int, kill: Any, **status: Any) -> dict[str, Any]:
+    """The bot's TradingBot at a generation of its spec, with a status of the operator's."""
+    thing = tradingbot(number, kill)
+    return {**thing, "metadata": {**thing["metadata"], "generation": number}, "status": status}
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_kill_while_the_bot_was_away_is_latched(memory: bool, bench: Bench) -> None:
+    """Engaged and taken back without a name: the operator saw it, and keeps it in the status until the release."""
+    if memory:
+        bench.obeyer.obey(of_generation(3, {"engaged": False}))
+    held = {"latch": {"reason": "drill", "releasedBy": ""}, "observedGeneration": 5}
+    bench.obeyer.obey(of_generation(5, {"engaged": False, "reason": "drill"}, **held))
+    assert bench.switch.engaged
+    assert "drill" in bench.switch.state.reason
+
+    bench.obeyer.obey(of_generation(6, RELEASE, **held))
+    assert not bench.switch.engaged
+    bench.obeyer.obey(of_generation(6, RELEASE, observedGeneration=6))
+    assert not bench.switch.engaged
+
+
+def test_a_release_while_the_bot_was_away_leaves_nothing_latched(bench: Bench) -> None:
+    """Engaged, then released by name, before the bot came: the operator's older status does not undo that."""
+    bench.obeyer.obey(of_generation(5, RELEASE, latch={"reason": "drill", "releasedBy": ""}, observedGeneration=4))
+
+    assert not bench.switch.engaged
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_name_that_stood_there_before_releases_nothing(away: bool, bench: Bench) -> None:
+    """The kill left the words of last week's release in the spec; taking it back does not make them a new one."""
+    bench.obeyer.obey(of_generation(1, BEFORE))
+    kill = {**BEFORE, "engaged": True, "reason": "feed"}
+    if not away:
+        bench.obeyer.obey(of_generation(2, kill))
+    status = {"latch": {"reason": "feed", "releasedBy": "ann"}, "observedGeneration": 2} if away else {}
+    bench.obeyer.obey(of_generation(3, {**kill, "engaged": False}, **status))
+    assert bench.switch.engaged
+
+    bench.obeyer.obey(of_generation(4, {**kill, "engaged": False, "reason": "feed is back"}, **status))
+    assert not bench.switch.engaged
+
+
+def test_a_spec_that_nobody_looked_at_may_have_been_a_kill(bench: Bench) -> None:
+    """Two edits while both the bot and the operator were away: latched. One edit, or an operator that looked: not."""
+    bench.obeyer.obey(of_generation(1, BEFORE))
+    bench.obeyer.obey(of_generation(2, BEFORE))
+    bench.obeyer.obey(of_generation(6, BEFORE, observedGeneration=5))
+    assert not bench.switch.engaged
+
+    bench.obeyer.obey(of_generation(8, BEFORE, observedGeneration=6))
+    assert "nobody looked" in bench.switch.state.reason
+    bench.obeyer.obey(of_generation(9, RELEASE, observedGeneration=6))
+    assert not bench.switch.engaged
+
+
+def test_a_new_volume_believes_the_operator(bench: Bench) -> None:
+    """The latch was on a volume that is lost; the operator's condition still knows of it."""
+    halted = [{"type": "Halted", "status": "True", "reason": "BotHalted"}]
+    bench.obeyer.obey(of_generation(3, RELEASE, conditions=halted, observedGeneration=3))
+
+    assert bench.switch.engaged
+
+
+def test_a_crash_before_the_latch_is_made_good(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remembered, not yet engaged; taken back before the restart: it is engaged then."""
+    with monkeypatch.context() as crash:
+        crash.setattr(bench.obeyer, "_engage", lambda *_: None)
+        bench.obeyer.obey(of_generation(2, {"engaged": True, "reason": "feed"}))
+    again = Bench(bench.api, bench.folder)
+    assert not again.switch.engaged
+    again.obeyer.obey(of_generation(3, {"engaged": False}))
+
+    assert again.switch.engaged
+
+
+def test_a_full_disk_does_not_keep_it_from_engaging(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be remembered is obeyed all the same."""
+
+    def full(_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(bench.obeyer, "_remember", full)
+    with pytest.raises(OSError, match="no space"):
+        bench.obeyer.obey(of_generation(2, {"engaged": True, "reason": "feed"}))
+    assert bench.switch.engaged
+
+
 @pytest.mark.parametrize("kill", ["yes", ["engaged"], {"engaged": "maybe"}, {"engaged": None}])
 def test_an_order_that_cannot_be_read_stops(bench: Bench, kill: Any) -> None:
     """The schema refuses these; if one comes all the same, it fails closed."""

@@ -208,6 +208,9 @@ class KillObeyer:
     and it must differ from what was last seen; otherwise the words of an old release, still standing in the spec, would
     undo a later latch of the risk engine. What was seen last is kept in `memory`, beside the latch, across restarts.
     Without that memory (a new volume, an object that was made anew) nothing is released.
+
+    A switch that was engaged and taken back while the bot was away is latched all the same: the operator keeps it in
+    `status.latch`, and a spec that changed more than once while neither of them looked counts as one that was engaged.
     """
 
     switch: KillSwitch
@@ -217,17 +220,33 @@ class KillObeyer:
 
     def obey(self, thing: Mapping[str, Any]) -> None:
         """Engages, releases or does nothing; an unreadable switch engages. DataError if it cannot be saved."""
-        order, uid = _order(thing), str(thing["metadata"].get("uid", ""))
-        mark = {"uid": uid, "order": content_hash(canonical_json(order))}
+        order, before, metadata = _order(thing), self._remembered(), thing["metadata"]
+        uid, words = str(metadata.get("uid", "")), _words(order)
+        before = before if before.get("uid") == uid else {}
+        mark = {
+            "uid": uid,
+            "order": content_hash(canonical_json(order)),
+            "generation": metadata.get("generation", 0),
+            "held": None,
+        }
         if order.get("engaged") is not False:
-            self._engage(str(order.get("reason") or "no reason given"), f"TradingBot {_name(thing)}")
+            self._latch(mark | {"held": words}, words[0] or "no reason given", thing)
+        elif found := _held(thing, before, words):
+            self._latch(mark | {"held": found[0]}, found[1], thing)
+        else:
             self._remember(mark)
-            return
-        before = self._remembered()
-        self._remember(mark)
-        reason, person = str(order.get("reason") or "").strip(), str(order.get("releasedBy") or "").strip()
-        news = before.get("uid") == uid and before.get("order") != mark["order"]
-        if self.switch.refresh().engaged and news and reason and person:
+            if before and before.get("order") != mark["order"] and all(words):
+                self._release(*words)
+
+    def _latch(self, mark: dict[str, Any], reason: str, thing: Mapping[str, Any]) -> None:
+        """Remembered first, so that a crash in between latches at the next start; engaged whatever becomes of that."""
+        try:
+            self._remember(mark)
+        finally:
+            self._engage(reason, f"TradingBot {_name(thing)}")
+
+    def _release(self, reason: str, person: str) -> None:
+        if self.switch.refresh().engaged:
             self.switch.release(reason, person, self.clock.now_ns())
             structlog.get_logger().warning("kill_switch_released", by=person, reason=reason)
             self.acted()
@@ -250,7 +269,7 @@ class KillObeyer:
             return {}
         return raw if isinstance(raw, dict) else {}
 
-    def _remember(self, mark: dict[str, str]) -> None:
+    def _remember(self, mark: dict[str, Any]) -> None:
         if self._remembered() == mark:
             return
         draft = self.memory.with_name(self.memory.name + ".tmp")
@@ -269,6 +288,35 @@ def _order(thing: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(order, Mapping):
         return {"engaged": True, "reason": "spec.killSwitch cannot be read"}
     return {"engaged": False, **order}
+
+
+def _words(order: Mapping[str, Any]) -> list[str]:
+    """Reason and name, "" for what is not given."""
+    return [str(order.get(key) or "").strip() for key in ("reason", "releasedBy")]
+
+
+def _held(thing: Mapping[str, Any], before: Mapping[str, Any], words: list[str]) -> tuple[list[str], str] | None:
+    """The words of a latch that `words` do not release, and why it is latched; None if there is none.
+
+    `before` is what this bot remembers of the object, {} if nothing.
+    """
+    status = thing.get("status") or {}
+    latches: list[tuple[list[str], str]] = []
+    if before.get("held") is not None:
+        latches.append((before["held"], "the kill switch was engaged and not released by name"))
+    if status.get("latch") is not None:
+        why = str(status["latch"].get("reason") or "the kill switch was engaged")
+        latches.append((_words(status["latch"]), f"{why} (engaged while the bot was away)"))
+    elif not before and _halted(status):
+        latches.append((words, "the operator knows it as halted, and this volume knows nothing"))
+    seen = max(int(before.get("generation") or 0), int(status.get("observedGeneration") or 0))
+    if before and int(thing["metadata"].get("generation") or 0) > seen + 1:
+        latches.append((words, "the spec changed more than once while nobody looked; it may have been engaged"))
+    return next(((held, why) for held, why in latches if not all(words) or words == held), None)
+
+
+def _halted(status: Mapping[str, Any]) -> bool:
+    return any(c.get("type") == "Halted" and c.get("status") == "True" for c in status.get("conditions") or ())
 
 
 def _name(thing: Mapping[str, Any]) -> str:

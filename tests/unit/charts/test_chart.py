@@ -34,8 +34,9 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 # Kinds of the API versions that a 1.20 server has and current ones still have.
 COMMON = {
-    "v1": {"ServiceAccount", "Service", "PersistentVolumeClaim", "Pod"},
+    "v1": {"ServiceAccount", "Service", "ConfigMap", "PersistentVolumeClaim", "Pod"},
     "apps/v1": {"Deployment"},
+    "coordination.k8s.io/v1": {"Lease"},
     "networking.k8s.io/v1": {"NetworkPolicy"},
     "rbac.authorization.k8s.io/v1": {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
 }
@@ -147,8 +148,8 @@ def test_the_operator_is_told_what_bots_are_made_of(render: Callable[..., Any]) 
     assert environment(render()) == {
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
-        "CRYPTOAI_IMAGE_BOT": "cryptoai/bot:0.1.0",
-        "CRYPTOAI_IMAGE_SERVE": "cryptoai/serve:0.1.0",
+        "CRYPTOAI_IMAGE_BOT": "localhost/cryptoai/bot:0.1.0",
+        "CRYPTOAI_IMAGE_SERVE": "localhost/cryptoai/serve:0.1.0",
         "CRYPTOAI_IMAGE_PULL_POLICY": "IfNotPresent",
         "CRYPTOAI_REDIS": "cryptoai-redis.desk:6379",
         "CRYPTOAI_LOG_LEVEL": "info",
@@ -183,10 +184,11 @@ def test_images_follow_the_release_a_tag_or_a_digest(render: Callable[..., Any])
     objects = render(**SWITCHES["private registry"])
     used = {name: pod["containers"][0]["image"] for name, pod in objects.pods()}
     assert used["cryptoai-operator"] == "registry.example.org:5000/desk/operator:1.2"
-    assert used["cryptoai-redis"] == "cryptoai/redis@sha256:" + "0" * 64
+    assert used["cryptoai-redis"] == "localhost/cryptoai/redis@sha256:" + "0" * 64
     for _, pod in objects.pods():
         assert pod["imagePullSecrets"] == [{"name": "registry"}]
         assert pod["containers"][0]["imagePullPolicy"] == "Always"
+    assert environment(objects)["CRYPTOAI_IMAGE_PULL_SECRETS"] == "registry"
 
 
 def test_the_images_are_those_that_make_images_loads(render: Callable[..., Any]) -> None:
@@ -198,7 +200,8 @@ def test_the_images_are_those_that_make_images_loads(render: Callable[..., Any])
     wanted |= {
         value for key, value in environment(objects).items() if key in ("CRYPTOAI_IMAGE_BOT", "CRYPTOAI_IMAGE_SERVE")
     }
-    assert {f"docker.io/{image}" for image in wanted} == {image.reference for image in IMAGES}
+    assert wanted == {image.reference for image in IMAGES}
+    assert all(image.startswith("localhost/") for image in wanted)
 
 
 def test_bundles_get_a_claim_only_when_asked(render: Callable[..., Any]) -> None:

@@ -57,9 +57,11 @@ def test_the_operator_of_a_namespace_has_them_there_only(render: Callable[..., A
 
 
 def test_its_lease_is_its_own(render: Callable[..., Any]) -> None:
-    """Any may be made (that cannot be narrowed), one may be touched."""
-    make, touch = render().named("Role", "cryptoai-operator-lease")["rules"]
-    assert table([make]) == {("coordination.k8s.io", "leases"): {"create"}}
+    """The chart makes it, and the ConfigMap of the watch's heartbeat, so that both go with the release."""
+    objects = render(operator__watchNamespace="bots")
+    assert objects.named("Lease", "cryptoai-operator")["metadata"]["namespace"] == "desk"
+    assert objects.named("ConfigMap", "cryptoai-operator-heartbeat")["metadata"]["namespace"] == "bots"
+    (touch,) = objects.named("Role", "cryptoai-operator-lease")["rules"]
     assert table([touch]) == {("coordination.k8s.io", "leases"): {"get", "update", "patch"}}
     assert touch["resourceNames"] == ["cryptoai-operator"]
 

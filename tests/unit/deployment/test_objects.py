@@ -63,6 +63,16 @@ def test_pods_may_do_nothing_on_the_node() -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
 
 
+def test_pods_pull_with_the_secrets_of_the_installation() -> None:
+    """Both kinds of pod; without any the list is there and empty, so that one that was taken away goes."""
+    for names in ((), ("registry", "mirror")):
+        platform = replace(PLATFORM, pull_secrets=names)
+        made = [*bot_objects(platform, BOT), *inference_objects(platform, BOT)]
+        specs = [o["spec"]["template"]["spec"] for o in made if "template" in o.get("spec", {})]
+        assert len(specs) == 2
+        assert [spec["imagePullSecrets"] for spec in specs] == [[{"name": name} for name in names]] * 2
+
+
 def test_the_server_has_no_account_and_the_bundle_is_read_only() -> None:
     """It can neither ask the API server nor change what it serves."""
     spec = pods()["btc-inference"]

@@ -15,13 +15,15 @@ from aiohttp import web
 from cryptoai.core.clock import ReplayClock
 from cryptoai.core.errors import ConfigError, TransientError
 from operators.cluster.access import from_kubeconfig, in_cluster
-from operators.cluster.client import Client, path_of
+from operators.cluster.client import Client, RefusedError, path_of
 from operators.cluster.lease import Election, Standing, Timing, standing
+from operators.handlers.glimpses import Glimpses
 from operators.handlers.health import Health, application
 from operators.handlers.metrics import Metrics
 from operators.handlers.queue import Key, WorkQueue, backoff
 from operators.handlers.watch import HEARTBEAT, Heartbeat, Sweep, registry_for, settings
 from operators.main import main, read_environment
+from operators.plans.model import Glimpse
 
 Obj = dict[str, Any]
 A, B = ("n", "a"), ("n", "b")
@@ -153,6 +155,32 @@ def test_a_lease_is_made_held_and_given_back(api: Any) -> None:
         assert api.objects[LEASE]["spec"]["leaseTransitions"] == 1
 
     api.run(run)
+
+
+def test_a_lease_is_given_back_after_a_renewal_that_was_cut_short(api: Any) -> None:
+    """The server took it, the answer was lost: the next one need not wait all the same."""
+
+    async def run(client: Client) -> None:
+        first = election(client)
+        await first.acquire()
+        api.change(LEASE, {"spec": {"renewTime": "2023-11-14T22:13:21.000000Z"}})
+        await first.release()
+        assert api.objects[LEASE]["spec"]["holderIdentity"] == ""
+        await first.release()
+        await election(client, "you").acquire()
+        await first.release()
+        assert api.objects[LEASE]["spec"]["holderIdentity"] == "you"
+        api.remove(LEASE)
+        await first.release()
+
+    api.run(run)
+
+
+def test_a_lease_that_the_chart_made_is_free(api: Any) -> None:
+    """It has no record yet."""
+    api.put(LEASE, {"kind": "Lease", "metadata": {"name": "op", "namespace": "home"}})
+    api.run(lambda client: election(client).acquire())
+    assert api.objects[LEASE]["spec"]["holderIdentity"] == "me"
 
 
 def test_a_dead_holder_is_replaced(api: Any) -> None:
@@ -329,16 +357,23 @@ def test_a_sweep_adds_what_is_and_what_was(api: Any, bot: Any) -> None:
 
 
 def test_the_heartbeat_changes_each_time(api: Any) -> None:
-    """Made at the first beat, changed at the next, or no watch would bring it."""
+    """Or no watch would bring it; also from one leader to the next. It never makes one: that would be left behind."""
+    place = path_of("ConfigMap", "home", HEARTBEAT)
+    api.put(place, {"kind": "ConfigMap", "metadata": {"name": HEARTBEAT, "namespace": "home"}})
+    beats: list[str] = []
 
     async def run(client: Client) -> None:
-        heart = Heartbeat(client, "home")
-        for _ in range(3):
+        for heart in (Heartbeat(client, "home", "a"), Heartbeat(client, "home", "b")):
+            for _ in range(2):
+                await heart.once()
+                beats.append(api.objects[place]["data"]["beat"])
+        api.remove(place)
+        with pytest.raises(RefusedError):
             await heart.once()
 
     api.run(run)
-    assert api.objects[path_of("ConfigMap", "home", HEARTBEAT)]["data"] == {"beat": "3"}
-    assert [method for method, _ in api.writes] == ["POST", "PATCH", "PATCH"]
+    assert len(set(beats)) == 4
+    assert api.objects == {}
 
 
 def test_every_watch_is_narrowed_and_bounded(tmp_path: Path) -> None:
@@ -349,10 +384,45 @@ def test_every_watch_is_narrowed_and_bounded(tmp_path: Path) -> None:
     assert made.watching.client_timeout is not None
     assert len(made.watching.label_selectors) == 5
     access = from_kubeconfig(kubeconfig(tmp_path, {"token": "x"}))
-    registry = registry_for(access, WorkQueue(), Health(lambda: 0.0))
+    registry = registry_for(access, WorkQueue(), Health(lambda: 0.0), Glimpses())
     handlers = list(registry._watching.get_all_handlers())
     assert len(handlers) == 6
     assert not list(registry._changing.get_all_handlers())
+
+
+def generation(number: int, switch: Obj | None = None, told: int | None = 3, uid: str = "u") -> Obj:
+    """A TradingBot of that generation, whose status speaks of generation `told`."""
+    metadata = {"namespace": "n", "name": "a", "uid": uid, "generation": number}
+    return {"metadata": metadata, "spec": {"killSwitch": switch or {}}, "status": {"observedGeneration": told}}
+
+
+def test_a_kill_between_two_looks_is_noticed() -> None:
+    """The watch brings every generation, and the words that stood there are kept until a status tells of them."""
+    glimpses = Glimpses()
+    for bot in (generation(4, {"engaged": True, "reason": "drill"}), generation(5), generation(6)):
+        glimpses.note(bot)
+    assert glimpses.since(generation(6)) == Glimpse({"reason": "drill", "releasedBy": ""})
+    assert glimpses.since(generation(6, told=None)).engaged == {"reason": "drill", "releasedBy": ""}
+    assert glimpses.since(generation(6, told=4)) == Glimpse()
+    assert glimpses.since(generation(6, told=6)) == Glimpse()
+
+
+def test_a_generation_that_passed_unseen_is_told() -> None:
+    """Of this very object; a watch that lags behind is waited for, because it brings all in order."""
+    glimpses = Glimpses()
+    glimpses.note(generation(6))
+    assert glimpses.since(generation(6)) == Glimpse(unseen=True)
+    assert glimpses.since(generation(6, told=5)) == Glimpse()
+    assert glimpses.since(generation(6, told=None)) == Glimpse()
+    for behind in (generation(7), generation(6, uid="another")):
+        with pytest.raises(TransientError, match="watch"):
+            glimpses.since(behind)
+    glimpses.forget(A)
+    with pytest.raises(TransientError):
+        glimpses.since(generation(6))
+    for number in range(300):
+        glimpses.note(generation(number))
+    assert glimpses.since(generation(299, told=250)) == Glimpse()
 
 
 ENV = {
@@ -366,7 +436,9 @@ ENV = {
 
 def test_the_environment_is_read(tmp_path: Path) -> None:
     """Names as the chart sets them, with the defaults that it may leave out."""
-    found = read_environment({**ENV, "KUBECONFIG": str(kubeconfig(tmp_path, {"token": "x"}))})
+    more = {"KUBECONFIG": str(kubeconfig(tmp_path, {"token": "x"})), "CRYPTOAI_IMAGE_PULL_SECRETS": "one,two"}
+    found = read_environment({**ENV, **more})
+    assert found.platform.pull_secrets == ("one", "two")
     assert (found.me, found.home, found.namespace) == ("op-1", "home", None)
     assert (found.health_port, found.metrics_port, found.platform.pull_policy) == (8083, 8084, "IfNotPresent")
 

@@ -13,7 +13,7 @@ from cryptoai.core.errors import ConfigError
 from cryptoai.deployment import Platform
 from operators.plans.children import desired, names, workload
 from operators.plans.guard import examine
-from operators.plans.model import BotReport, Create, Delete, Observed, Patch, Plan, ServerReport
+from operators.plans.model import BotReport, Create, Delete, Glimpse, Observed, Patch, Plan, ServerReport
 from operators.plans.plan import REQUEUE_S, plan
 
 Obj = dict[str, Any]
@@ -505,6 +505,38 @@ def test_the_kill_switch_is_latched(
     assert made.actions == ()
     assert made.status is not None
     assert made.status["phase"] == ("Halted" if status == "True" else "Running")
+
+
+STANDING = {"engaged": False, "reason": "drill", "releasedBy": "ann"}
+DRILL = {"reason": "drill", "releasedBy": "ann"}
+KEPT: list[tuple[Obj, Obj, BotReport | None, Glimpse, str, Obj | None]] = [
+    ({**STANDING, "engaged": True}, {}, REPORT, Glimpse(), "KillSwitchEngaged", DRILL),
+    (STANDING, {"latch": DRILL}, KILLED, Glimpse(), "ReleaseNotNamed", DRILL),
+    ({**STANDING, "reason": "over"}, {"latch": DRILL}, REPORT, Glimpse(), "Released", None),
+    ({**STANDING, "releasedBy": "bob"}, {"latch": DRILL}, None, Glimpse(), "Released", None),
+    (FREE, {"latch": DRILL}, REPORT, Glimpse(), "ReleaseNotNamed", DRILL),
+    (FREE, {}, None, Glimpse(engaged=DRILL), "ReleaseNotNamed", DRILL),
+    (NAMED, {}, None, Glimpse(engaged=DRILL), "Released", None),
+    (NAMED, {}, None, Glimpse(unseen=True), "SpecUnseen", {"reason": "over", "releasedBy": "ann"}),
+    (FREE, {}, None, Glimpse(unseen=True), "SpecUnseen", {"reason": "", "releasedBy": ""}),
+    (NAMED, {}, REPORT, Glimpse(unseen=True), "Released", None),
+    (NAMED, {}, KILLED, Glimpse(unseen=True), "BotHalted", None),
+]
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_the_latch_is_kept_where_the_bot_reads_it(
+    case: tuple[Obj, Obj, BotReport | None, Glimpse, str, Obj | None], bot: Make, platform: Platform
+) -> None:
+    """From the kill to a release in other words; also of a kill that nobody but the watch saw, and when in doubt."""
+    switch, before, report, glimpse, reason, latch = case
+    seen = replace(healthy(bot(before, killSwitch=switch), platform, report=report), glimpse=glimpse)
+    made = plan(seen, platform, LATER)
+    assert condition(made, "Halted")["reason"] == reason
+    assert made.status is not None
+    assert made.status.get("latch") == latch
+    known = {key: value for key, value in made.status.items() if value is not None}
+    assert plan(replace(seen, bot=bot(known, killSwitch=switch), glimpse=Glimpse()), platform, LATER).status is None
 
 
 @pytest.mark.parametrize("switch", [ENGAGED, {"engaged": True}, {"engaged": None}, "engaged"])
