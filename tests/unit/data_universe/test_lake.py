@@ -9,7 +9,7 @@ import pytest
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import DataError
-from cryptoai.data_universe import inspect, lake
+from cryptoai.data_universe import inspect, lake, lake_files
 from cryptoai.data_universe.asset_registry.registry import instrument
 from cryptoai.data_universe.events import BID, CLEAR, GAP, LEVEL, EventArray
 from cryptoai.data_universe.market_microstructure.report import ImportReport
@@ -157,7 +157,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lake.os, "fsync", full)
+    monkeypatch.setattr(lake_files.os, "fsync", full)
     with pytest.raises(DataError, match="No space left on device"):
         _stored(tmp_path)
     assert _contents(tmp_path) == {}
@@ -181,3 +181,80 @@ def test_coverage_counts_holes_and_refusals(tmp_path: Path) -> None:
     assert (found.first, found.last) == (MIDNIGHT, MIDNIGHT + 69 * SECOND)
     assert found.clock_error_s == 0.5
     assert found.disk_bytes == sum(len(content) for content in _contents(tmp_path).values())
+
+
+def _recorded(root: Path, count: int = 4) -> EventArray:
+    """One recording of `count` seconds, flushed each second, across midnight."""
+    events = _events(MIDNIGHT - 2 * SECOND, count)
+    for place in range(count):
+        lake.append_events(root, PERP, events.slice(place, place + 1), _report(events, "live"))
+    return events
+
+
+def test_the_pieces_of_a_recording_are_one_tape(tmp_path: Path) -> None:
+    """No GAP between them, and a piece that comes again changes nothing."""
+    events = _recorded(tmp_path)
+    assert len(_contents(tmp_path)) == 4
+    assert lake.read_events(tmp_path, PERP).fingerprint() == events.fingerprint()
+    assert lake.append_events(tmp_path, PERP, events.slice(3, 4), _report(events, "live")) == []
+
+
+def test_a_recording_does_not_go_back(tmp_path: Path) -> None:
+    """Rows older than what is stored are refused, and so is another recording of the same time."""
+    events = _recorded(tmp_path)
+    with pytest.raises(DataError, match="start a new recording"):
+        lake.append_events(tmp_path, PERP, _events(MIDNIGHT - 9 * SECOND), _report(events, "live"))
+    other = _report(events, "other").model_copy(update={"fingerprint": "f" * 32})
+    with pytest.raises(DataError, match="overlaps in time"):
+        lake.append_events(tmp_path, PERP, events, other)
+
+
+def test_compaction_joins_pieces_and_keeps_every_row(tmp_path: Path) -> None:
+    """One file a day is left; appending and compacting go on after it."""
+    events = _recorded(tmp_path)
+    assert lake.compact_events(tmp_path, PERP.id) == 2
+    assert len(_contents(tmp_path)) == 2
+    assert lake.read_events(tmp_path, PERP).fingerprint() == events.fingerprint()
+    assert lake.append_events(tmp_path, PERP, events.slice(2, 3), _report(events, "live")) == []
+    more = _events(MIDNIGHT + 60 * SECOND, 1)
+    lake.append_events(tmp_path, PERP, more, _report(events, "live"))
+    assert lake.compact_events(tmp_path, PERP.id) == 1
+    assert lake.compact_events(tmp_path, PERP.id) == 0
+    assert len(lake.read_events(tmp_path, PERP)) == len(events) + 1
+
+
+def test_a_compaction_killed_half_way_shows_no_row_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The joined file is there and so are the pieces: readers take it alone, the next compaction removes them."""
+    events = _recorded(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(lake, "_drop_replaced", lambda _folder: None)
+        lake.compact_events(tmp_path, PERP.id)
+    assert len(_contents(tmp_path)) == 6
+    assert lake.read_events(tmp_path, PERP).fingerprint() == events.fingerprint()
+    assert lake.compact_events(tmp_path, PERP.id) == 4
+    assert lake.read_events(tmp_path, PERP).fingerprint() == events.fingerprint()
+
+
+def test_a_damaged_file_is_skipped_only_on_request(tmp_path: Path) -> None:
+    """Its place is a GAP, and its name is in the list that the caller gave."""
+    _recorded(tmp_path, 3)
+    bad = sorted(tmp_path.rglob("*.parquet"), key=lambda path: lake.parts(tmp_path, PERP)[1].path != path)[0]
+    content = bytearray(bad.read_bytes())
+    content[60] ^= 0xFF
+    bad.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=bad.name):
+        lake.read_events(tmp_path, PERP)
+    named: list[Path] = []
+    rows = lake.read_events(tmp_path, PERP, damaged=named)
+    assert named == [bad]
+    assert rows.kind.tolist() == [CLEAR, GAP, LEVEL]
+
+
+def test_a_stream_gives_the_same_rows(tmp_path: Path) -> None:
+    """Piece by piece, with the GAP between captures."""
+    _stored(tmp_path)
+    _stored(tmp_path, MIDNIGHT + 60 * SECOND, "b")
+    pieces = list(lake.stream_events(tmp_path, PERP))
+    assert [len(piece) for piece in pieces] == [10, 1, 10]
+    whole = lake.read_events(tmp_path, PERP)
+    assert np.concatenate([piece.qty for piece in pieces]).tolist() == whole.qty.tolist()
