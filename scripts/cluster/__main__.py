@@ -1,7 +1,7 @@
-"""`python -m scripts.cluster up|down|status|load ARCHIVE`: the cluster of the tests, whichever this machine can have.
+"""`python -m scripts.cluster COMMAND`: the cluster of the tests, whichever this machine can have.
 
-Run by `make cluster`, `make cluster-down` and scripts/images.py. `up` may be run twice; `down` ends only what `up`
-started.
+Run by `make cluster`, `make cluster-down`, scripts/images.py and .ci/run. `up` may be run twice, even at once; `down`
+ends only what `up` started.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from scripts.cluster import kind, native
 from scripts.cluster.choice import Choice, choose
-from scripts.cluster.shell import Problem, main, out, run, step
+from scripts.cluster.shell import Problem, alone, main, out, run, step
 
-__all__ = ["decide", "load", "running", "takes_images"]
+__all__ = ["decide", "forget", "load", "running", "takes_images"]
+
+IMPOSSIBLE = 3
 
 
 def decide() -> Choice:
@@ -37,21 +39,42 @@ def up() -> None:
             run(["kubectl", "get", "nodes", "--request-timeout=20s"])
         print("KUBECONFIG stays as it is")
         return
-    if choice.kind == "kind":
-        kind.up(files.kubeconfig)
-    else:
-        native.up(files)
+    with alone("cluster"):
+        if choice.kind == "kind":
+            kind.up(files.kubeconfig)
+        else:
+            native.up(files)
     print(f"ready after {time.monotonic() - start:.1f} s\nexport KUBECONFIG={files.kubeconfig}", flush=True)
 
 
 def down() -> None:
     """Ends what `up` started; a cluster that was given is left alone."""
     start = time.monotonic()
-    stopped = native.down(native.layout())
-    docker, has_kind = kind.available()
-    if docker and has_kind:
-        stopped = kind.down() or stopped
+    with alone("cluster"):
+        stopped = native.down(native.layout())
+        docker, has_kind = kind.available()
+        if docker and has_kind:
+            stopped = kind.down() or stopped
     print(f"stopped after {time.monotonic() - start:.1f} s" if stopped else "there is no cluster of ours to stop")
+
+
+def build() -> None:
+    """What a native cluster is made of, without starting it; nothing to do where another kind is used."""
+    if decide().kind == "native":
+        with alone("cluster"):
+            native.build(native.layout())
+
+
+def possible() -> None:
+    """Status 0 if `up` can give a cluster on this machine, 3 and a sentence if not; changes nothing."""
+    if decide().kind == "native" and (why := native.obstacle(native.layout())):
+        print(why)
+        sys.exit(IMPOSSIBLE)
+
+
+def kubeconfig() -> None:
+    """Where the kubeconfig of the cluster is that `up` gives."""
+    print(os.environ["KUBECONFIG"] if decide().kind == "given" else native.layout().kubeconfig)
 
 
 def running() -> Choice:
@@ -86,18 +109,27 @@ def load(archive: Path) -> None:
         native.load(native.layout(), archive)
 
 
+def forget(keep: set[str]) -> None:
+    """Removes from the native cluster the images of ours that `keep` does not name; kind's go with its node."""
+    if running().kind == "native":
+        native.forget(native.layout(), keep)
+
+
+ACTIONS = (up, down, status, build, possible, kubeconfig)
+
+
 def cli() -> None:
     """Reads the command line and acts."""
     parser = argparse.ArgumentParser(prog="python -m scripts.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, action in (("up", up), ("down", down), ("status", status)):
-        commands.add_parser(name, help=action.__doc__)
+    for action in ACTIONS:
+        commands.add_parser(action.__name__, help=action.__doc__)
     commands.add_parser("load", help=load.__doc__).add_argument("archive", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "load":
         load(arguments.archive)
     else:
-        {"up": up, "down": down, "status": status}[arguments.command]()
+        next(action for action in ACTIONS if action.__name__ == arguments.command)()
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 from scripts.cluster import process
-from scripts.cluster.build import VERSION, ensure_binaries
+from scripts.cluster.build import SUITE, VERSION, ensure_binaries, unverified
 from scripts.cluster.layout import HOST_IP, HOST_LINK, NODE_LINK, PREFIX, Layout
 from scripts.cluster.shell import Problem, apt_install, cache_root, out, run, step
 
-__all__ = ["contents", "down", "layout", "load", "loaded", "running", "up"]
+__all__ = ["build", "contents", "down", "forget", "layout", "load", "loaded", "obstacle", "running", "stale", "up"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
@@ -37,8 +37,10 @@ PROGRAMS = {
     "openssl": "openssl",
     "gcc": "gcc",
 }
+SPACES = ("unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child=KILL")
 PATIENCE_S = 10.0
 LABEL = "cryptoai.dev/config"
+OURS = ("localhost/cryptoai/", "docker.io/cryptoai/")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -58,16 +60,37 @@ def up(files: Layout) -> None:
     if running(files):
         print("  it runs already", flush=True)
         return
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        raise Problem(
-            "the native cluster needs Linux and root; start Docker (kind is used then) or give a KUBECONFIG for tests"
-        )
-    apt_install(PROGRAMS, ["containernetworking-plugins", "libc6-dev"])
-    ensure_binaries(files.binaries)
+    build(files)
     down(files)
     files.log.mkdir(parents=True)
     files.state.chmod(0o700)
     _start(files)
+
+
+def build(files: Layout) -> None:
+    """Everything that `up` starts, installed and compiled. Raises Problem if this machine cannot run it."""
+    if why := obstacle(files):
+        raise Problem(f"{why}; start Docker (kind is used then) or give a KUBECONFIG for tests")
+    apt_install(PROGRAMS, ["containernetworking-plugins", "libc6-dev"])
+    ensure_binaries(files.binaries)
+
+
+def obstacle(files: Layout) -> str | None:
+    """Why this machine cannot run the native cluster, or None; what is tried is cheap and leaves no trace."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        return "the native cluster needs Linux and root"
+    if not _is_debian() and unverified(files.binaries):
+        return f"the native cluster is built from the packages of Debian 12 ({SUITE}), which this machine is not"
+    if out([*SPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]) is None:
+        return "this machine does not let root make namespaces and mounts (unshare), which containers need"
+    if not any(os.access(group / "cgroup.procs", os.W_OK) for group in (CGROUPS, *CGROUPS.glob("*"))):
+        return f"this machine has no control groups below {CGROUPS} that can be written, which containers need"
+    return None
+
+
+def _is_debian() -> bool:
+    release = Path("/etc/os-release")
+    return release.is_file() and f"VERSION_CODENAME={SUITE}" in release.read_text().splitlines()
 
 
 def down(files: Layout) -> bool:
@@ -84,7 +107,7 @@ def down(files: Layout) -> bool:
 
 def load(files: Layout, archive: Path) -> None:
     """Loads the image of a Docker archive into the cluster, if it is not there already."""
-    ctr = ["ctr", "-a", str(files.socket), "-n", "k8s.io"]
+    ctr = _ctr(files)
     name, config = contents(archive)
     if not loaded(config, run([*ctr, "images", "ls", f"name=={name}"])):
         with step(f"loading {name.rpartition('/')[2]}"):
@@ -102,6 +125,29 @@ def contents(archive: Path) -> tuple[str, str]:
 def loaded(config: str, listed: str) -> bool:
     """Whether the image that `ctr images ls` shows bears the label of this configuration."""
     return any(f"{LABEL}={config}" in line.replace(",", " ").split() for line in listed.splitlines())
+
+
+def forget(files: Layout, keep: set[str]) -> None:
+    """Removes images of ours that `keep` does not name; what a container still uses of one stays until it ends."""
+    ctr = _ctr(files)
+    if old := stale(run([*ctr, "images", "ls"]), keep):
+        with step(f"forgetting {len(old)} old images"):
+            run([*ctr, "images", "rm", "--sync", *old])
+
+
+def stale(listed: str, keep: set[str]) -> list[str]:
+    """Of the images that `ctr images ls` shows: ours under other names, and what has no name but its digest.
+
+    containerd keeps an image under its digest, too, and goes on doing so when its name moves to a newer one.
+    """
+    digests = {line[0]: line[2] for line in map(str.split, listed.splitlines()[1:])}
+    old = {name for name in digests if name.startswith(OURS) and name not in keep}
+    named = {digests[name] for name in digests if not name.startswith("sha256:") and name not in old}
+    return sorted(old | {n for n in digests if n.startswith("sha256:") and digests[n] not in named})
+
+
+def _ctr(files: Layout) -> list[str]:
+    return ["ctr", "-a", str(files.socket), "-n", "k8s.io"]
 
 
 def _remove_empty_groups() -> None:
@@ -130,9 +176,8 @@ def _start(files: Layout) -> None:
 
 
 def _command(files: Layout) -> list[str]:
-    spaces = ["--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child=KILL"]
     module = [sys.executable, "-m", "scripts.cluster.node"]
-    return ["unshare", *spaces, *module, "--cache", str(files.cache), "--binaries", str(files.binaries)]
+    return [*SPACES, *module, "--cache", str(files.cache), "--binaries", str(files.binaries)]
 
 
 def _lay_cable(pid: int) -> None:

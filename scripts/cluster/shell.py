@@ -5,20 +5,25 @@ It must never swallow a failure: a program that fails becomes one sentence and t
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Problem", "apt_install", "cache_root", "main", "out", "run", "sha256", "step"]
+__all__ = ["Problem", "alone", "apt_install", "cache_root", "main", "out", "require_space", "run", "sha256", "step"]
 
 TAIL = 15
 CHUNK = 1 << 20
+GIGABYTE = 1_000_000_000
+FULL = "No space left on device"
 
 
 class Problem(Exception):  # noqa: N818 - it is what a person reads, not an accident
@@ -26,8 +31,45 @@ class Problem(Exception):  # noqa: N818 - it is what a person reads, not an acci
 
 
 def cache_root() -> Path:
-    """Where everything that is built or downloaded stays between runs (CRYPTOAI_CACHE overrides it)."""
-    return Path(os.environ.get("CRYPTOAI_CACHE", "~/.cache/cryptoai")).expanduser()
+    """Where all that is built or downloaded stays: $CRYPTOAI_CACHE, or else cryptoai in $XDG_CACHE_HOME or ~/.cache."""
+    if ours := os.environ.get("CRYPTOAI_CACHE"):
+        return Path(ours).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cryptoai"
+
+
+@contextmanager
+def alone(what: str) -> Iterator[None]:
+    """One process at a time gets past here; the next one says that it waits. Its end, however it comes, frees it."""
+    file = cache_root() / f"{what}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with step(f"waiting for another run that works on the {what}"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def require_space(folder: Path, gigabytes: float, purpose: str) -> None:
+    """Raises Problem before the work starts if the disk of `folder`, which must be there, cannot hold it."""
+    free = shutil.disk_usage(folder).free / GIGABYTE
+    if free < gigabytes:
+        raise Problem(
+            f"{purpose} needs {gigabytes:.0f} GB, but the disk of {folder} has {free:.1f} GB free;"
+            " free some, or set CRYPTOAI_CACHE to a folder on another disk"
+        )
+
+
+def _full() -> Problem:
+    free = ", ".join(f"{p} {shutil.disk_usage(p).free / GIGABYTE:.1f} GB" for p in _writes_to() if p.exists())
+    return Problem(
+        f"the disk is full (free: {free}); free some, or set CRYPTOAI_CACHE to a folder on another disk, and try again"
+    )
+
+
+def _writes_to() -> tuple[Path, ...]:
+    return cache_root(), Path(tempfile.gettempdir()), Path("/var/tmp")  # noqa: S108 - looked at, not written
 
 
 @contextmanager
@@ -71,6 +113,8 @@ def run(
         raise Problem(f"{command[0]} is not installed") from error
     if log is not None:
         log.write_text(done.stdout)
+    if done.returncode and FULL in done.stdout:
+        raise _full()
     if done.returncode:
         tail = "\n    ".join(done.stdout.strip().splitlines()[-TAIL:])
         raise Problem(f"`{' '.join(map(str, command[:4]))}` failed with status {done.returncode}:\n    {tail}")
@@ -117,5 +161,10 @@ def main(action: Callable[[], None]) -> int:
         action()
     except Problem as problem:
         print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        print(f"error: {_full()}", file=sys.stderr)
         return 1
     return 0

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from scripts.cluster import __main__ as command
-from scripts.cluster import build, dns, kind, native, process, runc, settings, shell, volumes
+from scripts.cluster import build, dns, kind, native, process, runc, settings, volumes
 from scripts.cluster.choice import choose, for_tests
 from scripts.cluster.layout import CONTEXT, NODE_IP, Layout
 from scripts.cluster.shell import Problem
@@ -39,6 +38,21 @@ def test_the_cluster_is_chosen_by_what_is_there(
 ) -> None:
     """A kubeconfig for tests first, then kind where Docker answers, then the native one."""
     assert choose(given, context, docker, kind).kind == expected
+
+
+def test_the_kubeconfig_is_named_for_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that was given, if it may be used, else the one that `up` writes."""
+    monkeypatch.setenv("CRYPTOAI_CACHE", str(tmp_path))
+    monkeypatch.setattr(kind, "available", lambda: (False, False))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    command.kubeconfig()
+    assert capsys.readouterr().out == f"{tmp_path}/cluster/kubeconfig\n"
+    monkeypatch.setenv("KUBECONFIG", "/given")
+    monkeypatch.setattr(command, "out", lambda _words: "cryptoai-test\n")
+    command.kubeconfig()
+    assert capsys.readouterr().out == "/given\n"
 
 
 @pytest.mark.parametrize("context", ["prod", "kind-other", "my-kind-cryptoai", "cryptoai", "minikube", ""])
@@ -81,13 +95,6 @@ def test_our_own_kubeconfig_does_not_count_as_given(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("KUBECONFIG", str(native.layout().kubeconfig))
     monkeypatch.setattr(kind, "available", lambda: (False, False))
     assert command.decide().kind == "native"
-
-
-def test_kind_runs_on_loopback_with_a_name_for_tests() -> None:
-    """Its context would be accepted as given, and its API server is private."""
-    assert for_tests(f"kind-{kind.NAME}")
-    config = yaml.safe_load(kind.CONFIG.read_text())
-    assert config["networking"]["apiServerAddress"] == "127.0.0.1"
 
 
 def test_a_binary_is_trusted_by_its_checksum_only(tmp_path: Path) -> None:
@@ -231,12 +238,3 @@ def test_a_claim_is_served_once() -> None:
     assert made["spec"]["claimRef"]["uid"] == "uid-made"
     assert made["spec"]["local"] == {"path": "/v/pvc-uid-made"}
     assert made["spec"]["capacity"] == {"storage": "1Gi"}
-
-
-def test_a_program_that_fails_becomes_one_sentence() -> None:
-    """With the end of what it said; a program that is not there is named."""
-    with pytest.raises(Problem, match=r"failed with status 3:\n    broken"):
-        shell.run(["sh", "-c", "echo broken; exit 3"])
-    with pytest.raises(Problem, match="no-such-program is not installed"):
-        shell.run(["no-such-program"])
-    assert shell.out(["sh", "-c", "exit 1"]) is None
