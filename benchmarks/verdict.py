@@ -7,10 +7,10 @@ from decimal import Decimal
 from harness import each, report
 
 from cryptoai.core.config import Config
-from cryptoai.core.messages import AccountView, Proposal
+from cryptoai.core.messages import AccountView, Conditions, Proposal
 from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.risk_engine.judge import judge
-from cryptoai.risk_engine.situation import Context
+from cryptoai.risk_engine.situation import Context, Peer
 from cryptoai.testing.fakes import make_instrument, make_quote
 
 
@@ -38,7 +38,18 @@ def main() -> None:
         state_hash="0" * 32,
         revision="r",
     )
-    context = Context(bot="bench", day_start_equity=cash, other_notional=Money(0), orders_last_minute=0, es99_bps=1.0)
+    conditions = Conditions(
+        instrument=made.id, time=now, volatility_bps=300.0, turnover=6e6, funding_rate=0.0001, event_severity=0.1
+    )
+    context = Context(
+        bot="bench",
+        day_start_equity=cash,
+        other_notional=Money(5_000),
+        es99_bps=1.0,
+        anomaly=0.3,
+        conditions=conditions,
+        peers=(Peer(Decimal(3_000), 2.0, 0.7), Peer(Decimal(-2_000), 3.0, 0.5)),
+    )
 
     def decide() -> object:
         return judge(wanted, quote, view, config.risk, config.execution, made, context)

@@ -13,8 +13,9 @@ import numpy as np
 from cryptoai.core.clock import MS
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
-from cryptoai.core.messages import AccountView, Quote
+from cryptoai.core.messages import AccountView, Conditions, Quote
 from cryptoai.core.state import StateVector
+from cryptoai.data_universe.conditions import conditions
 from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, EventArray
 from cryptoai.data_universe.features import FeatureEngine
 from cryptoai.data_universe.state import build, portfolio
@@ -59,6 +60,10 @@ class TapeMarket:
         line = self._line(instrument)
         held = portfolio(line.feed.instrument, account, line.quote(), self._budget)
         return build(line.engine, now_ns, held)
+
+    def conditions(self, state: StateVector) -> Conditions:
+        """As the state's features show them."""
+        return conditions(state)
 
     def _line(self, instrument: str) -> _Line:
         if instrument not in self._lines:

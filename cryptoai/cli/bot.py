@@ -30,7 +30,7 @@ from cryptoai.cli.tapes import load_feeds, windows
 from cryptoai.core.clock import SECOND
 from cryptoai.core.config import Config
 from cryptoai.core.errors import ConfigError
-from cryptoai.core.messages import AccountView, Quote
+from cryptoai.core.messages import AccountView, Conditions, Quote
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.state import merge
@@ -70,6 +70,9 @@ class StoredMarket:
         state = merge(self._store.read(instrument, now_ns), held)
         self._log.append(state)
         return state
+
+    def conditions(self, state: StateVector) -> Conditions | None:
+        return self._tape.conditions(state)
 
 
 class Bell:

@@ -27,7 +27,7 @@ from cryptoai.core.config import Config, build, merge
 from cryptoai.core.errors import ConfigError, ModelUnavailableError, PermanentError, TransientError
 from cryptoai.core.ids import content_hash
 from cryptoai.core.logging import configure_logging
-from cryptoai.core.messages import AccountView, Inference, Quote
+from cryptoai.core.messages import AccountView, Conditions, Inference, Quote
 from cryptoai.core.state import StateVector
 from cryptoai.risk_engine.kill_switch import KillState, KillSwitch
 
@@ -328,6 +328,9 @@ class _Noted:
             raise
         self._status.problem("features", "")
         return state
+
+    def conditions(self, state: StateVector) -> Conditions | None:
+        return self._market.conditions(state)
 
 
 def _import_samples(lake: Path) -> None:

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from cryptoai.core.errors import ConfigError
 
 __all__ = [
+    "BacktestConfig",
     "Config",
     "DashboardConfig",
     "DataConfig",
@@ -70,7 +71,22 @@ class FeaturesConfig(Section):
         description="Folder of its registry, online database and history, relative to where the command runs.",
     )
     max_age_s: float = Field(
-        5.0, gt=0, le=86_400, description="Seconds after which a feature group counts as missing (stale)."
+        5.0,
+        gt=0,
+        le=86_400,
+        description="Seconds after which a feature group counts as missing (stale), but for the three below.",
+    )
+    derivatives_max_age_s: float = Field(
+        600, gt=0, le=604_800, description="The same for funding, open interest, liquidations and the basis."
+    )
+    onchain_max_age_s: float = Field(
+        259_200, gt=0, le=31_536_000, description="The same for on-chain facts, of which many are published once a day."
+    )
+    events_max_age_s: float = Field(
+        86_400, gt=0, le=31_536_000, description="The same for news and calendars: how long their feed may be silent."
+    )
+    redis_timeout_ms: float = Field(
+        500, ge=1, le=60_000, description="Wait for a Redis that holds the features before the safe action is taken."
     )
 
 
@@ -158,6 +174,48 @@ class RiskConfig(Section):
     max_tail_loss_pct: float = Field(
         0.02, gt=0, le=0.5, description="Largest one-step 99 % expected shortfall of the position as a share of equity."
     )
+    max_volatility_pct: float = Field(
+        0.02,
+        gt=0,
+        le=0.5,
+        description="Largest standard deviation of the position's value over a day as a share of equity.",
+    )
+    volume_share: float = Field(
+        0.2, gt=0, le=1, description="Largest share of the last minute's traded notional that one decision may add."
+    )
+    max_portfolio_loss_pct: float = Field(
+        0.05,
+        gt=0,
+        le=0.9,
+        description="Largest one-step 99 % expected shortfall of all positions together as a share of equity.",
+    )
+    max_correlated_pct: float = Field(
+        0.5,
+        gt=0,
+        le=20,
+        description="Largest notional of an instrument and of what moves with it, over equity (concentration).",
+    )
+    max_funding_bps: float = Field(
+        10, ge=0, le=1000, description="Funding to be paid within funding_horizon_s past which the side is reduce-only."
+    )
+    funding_horizon_s: float = Field(
+        3600, ge=0, le=604_800, description="Seconds ahead in which a funding payment counts against a new position."
+    )
+    event_leverage_share: float = Field(
+        0.5, ge=0, le=1, description="Share of max_leverage and max_position_pct left while a severe event is in force."
+    )
+    event_severity: float = Field(
+        0.5, ge=0, le=1, description="Severity of a classified event from which event_leverage_share holds."
+    )
+    stress_leverage_share: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Share of both left as the state nears the border of what training saw; linear from half way.",
+    )
+    cooldown_s: float = Field(
+        60, ge=0, le=86_400, description="Seconds after a stop loss in which its instrument is reduce-only."
+    )
 
 
 class ExecutionConfig(Section):
@@ -189,6 +247,65 @@ class ExecutionConfig(Section):
     )
 
 
+class BacktestConfig(Section):
+    """What the simulated exchange assumes where a tape cannot say; every default errs on the costly side."""
+
+    feed_latency_ms: float = Field(
+        0, ge=0, le=60_000, description="Delay of market data on top of the tape's own known_at, milliseconds."
+    )
+    latency_file: str = Field(
+        "",
+        description="CSV of recorded orders (send_ns,exchange_ns,ack_ns) that replaces execution.order_latency_ms.",
+    )
+    queue: Literal["fifo", "power", "log", "touch"] = Field(
+        "fifo", description="Where in a level a cancelled quantity stood; touch fills without any queue."
+    )
+    queue_power: float = Field(2, gt=0, le=10, description="Exponent of the power queue model.")
+    amend_keeps_queue: bool = Field(
+        False, description="Whether a replacement at the same price and no larger keeps its place in the queue."
+    )
+    impact_bps: float = Field(
+        50,
+        ge=0,
+        le=10_000,
+        description="Price move past the last visible level for as much again as is visible, growing with the square "
+        "root of the excess; 0 cancels what the book cannot fill.",
+    )
+    impact_half_life_s: float = Field(
+        60, gt=0, le=86_400, description="Seconds in which half of what was taken past the visible book is forgotten."
+    )
+    price_band_pct: float = Field(
+        0.05, gt=0, le=1, description="Furthest a limit price or a market fill may be from the mark, as a share."
+    )
+    orders_per_10s: int = Field(300, ge=1, le=100_000, description="Orders that a venue takes in ten seconds.")
+    margin_mode: Literal["cross", "isolated"] = Field(
+        "cross", description="Whether all money of a venue stands behind each position, or its own margin only."
+    )
+    leverage: float = Field(
+        20, ge=1, le=1000, description="Notional over initial margin, at most what the instrument's bracket allows."
+    )
+    liquidation_fee_pct: float = Field(
+        0.0125, ge=0, le=0.1, description="Fee of a liquidation as a share of the notional closed."
+    )
+    mark_interval_ms: int = Field(
+        1000, ge=10, le=3_600_000, description="How often margin is looked at where the mark has no tape, milliseconds."
+    )
+    funding_bps: float = Field(
+        1,
+        ge=0,
+        le=100,
+        description="Paid by either side of a perpetual every 8 hours where funding has no tape, basis points.",
+    )
+    spot_short: bool = Field(False, description="Whether spot may be sold short with borrowed coins.")
+    borrow_apr: float = Field(0.2, ge=0, le=10, description="Yearly interest on borrowed coins, charged by the hour.")
+    candle_spread_bps: float = Field(
+        5, ge=0, le=1000, description="Half the spread around every price of a candle, basis points."
+    )
+    candle_volume_share: float = Field(
+        0.05, gt=0, le=1, description="Share of a candle's volume that can be taken at each of its four prices."
+    )
+
+
 class ServingConfig(Section):
     """The inference server."""
 
@@ -215,6 +332,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     risk: RiskConfig = RiskConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    backtest: BacktestConfig = BacktestConfig()
     serving: ServingConfig = ServingConfig()
     dashboard: DashboardConfig = DashboardConfig()
 

@@ -22,6 +22,7 @@ __all__ = [
     "Action",
     "Alert",
     "Bound",
+    "Conditions",
     "Equity",
     "Fill",
     "Funding",
@@ -169,6 +170,20 @@ class Quote(Message):
     @property
     def mid(self) -> Price:
         return (self.bid + self.ask).times(Decimal("0.5"))
+
+
+class Conditions(Message):
+    """What the judge must know of a market beyond its quote, as of `time`; None is not known."""
+
+    instrument: str
+    time: TimeNs
+    volatility_bps: Finite | None = Field(
+        default=None, description="standard deviation of the return over one day, from recent realised variance"
+    )
+    turnover: Finite | None = Field(default=None, description="notional traded over the last minute, quote units")
+    funding_rate: Finite | None = Field(default=None, description="next payment as a share; longs pay if positive")
+    funding_in_s: Finite | None = Field(default=None, description="seconds until that payment")
+    event_severity: Finite | None = Field(default=None, description="of the worst classified event in force, 0 to 1")
 
 
 class AccountView(Message):

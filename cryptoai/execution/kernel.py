@@ -12,7 +12,7 @@ sent (invariant 5); nothing but what the judge minted is sent (invariant 1).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from cryptoai.core.bundle import canonical_json
@@ -43,7 +43,9 @@ from cryptoai.execution.orders import Order, Orders
 from cryptoai.execution.ports import JournalSink, Market, Model, Venue
 from cryptoai.execution.proposing import Thought, propose, refusal
 from cryptoai.execution.reconcile import adoptable, unexplained
-from cryptoai.execution.replay import Past, replay
+from cryptoai.execution.replay import Past
+from cryptoai.execution.replay import replay as rebuild
+from cryptoai.execution.surroundings import Surroundings
 from cryptoai.risk_engine.approved import ApprovedOrder
 from cryptoai.risk_engine.judge import DENIED, judge
 from cryptoai.risk_engine.kill_switch import KillSwitch
@@ -87,7 +89,7 @@ class Kernel:
     def __post_init__(self) -> None:
         if not self.instruments or len({i.id for i in self.instruments}) != len(self.instruments):
             raise InvariantError("a kernel needs at least one instrument, each once")
-        self._take(replay((), self.bot, self.instruments, Money(Decimal(str(self.config.execution.initial_cash)))))
+        self._take(rebuild((), self.bot, self.instruments, Money(Decimal(str(self.config.execution.initial_cash)))))
         self._interval = self.config.execution.decision_interval_ms * MS
         self._ttl = self.config.execution.order_ttl_ms * MS
         self._episodes: set[str] = set()
@@ -106,7 +108,7 @@ class Kernel:
         """
         if self._started:
             raise InvariantError("a kernel resumes before its first step, not after")
-        past = replay(records, self.bot, self.instruments, self.account.initial)
+        past = rebuild(records, self.bot, self.instruments, self.account.initial)
         self._take(past)
         self._now = past.last_time
         if past.killed is not None and self.kill_switch.state.time < past.killed[0]:
@@ -315,6 +317,7 @@ class Kernel:
     def _round(self) -> None:
         self._next = self._now + self._interval - (self._now - self._origin) % self._interval
         self._record_equity()
+        self._around.observe(self.account)
         for instrument in self.instruments:
             self._decide(instrument)
 
@@ -332,6 +335,7 @@ class Kernel:
         context = self._context(instrument.id, thought)
         verdict, order = judge(proposal, quote, view, self.config.risk, self.config.execution, instrument, context)
         self._write(kinds.VERDICT, verdict.body())
+        self._around.judged(verdict, thought.trusted)
         self._tell(instrument.id, quote, thought, verdict)
         if order is not None:
             self._submit(order)
@@ -353,30 +357,15 @@ class Kernel:
         return Thought(state, inference, refusal(inference, state, self.revision))
 
     def _context(self, instrument: str, thought: Thought) -> Context:
-        trusted = thought.trusted
-        while self._adding and self._adding[0] <= self._now - 60 * SECOND:
-            self._adding.popleft()
-        return Context(
-            bot=self.bot,
-            day_start_equity=self.account.day_start,
-            other_notional=self._other_notional(instrument),
-            orders_last_minute=len(self._adding),
-            es99_bps=trusted.es99_bps if trusted is not None else None,
-            anomaly=trusted.anomaly if trusted is not None else None,
-            alarm=trusted.alarm if trusted is not None else False,
+        conditions = self.market.conditions(thought.state) if thought.state is not None else None
+        books = self.account, self.orders
+        context = self._around.context(self.bot, instrument, self._now, books, thought.trusted, conditions)
+        return replace(
+            context,
             kill=self._killed,
             open_order=any(not (self._killed and o.cancel_asked) for o in self.orders.open(instrument)),
             unreconciled=self.blocked or not self._reconciled,
         )
-
-    def _other_notional(self, instrument: str) -> Money:
-        """Gross notional of the other instruments, as if what is open there were filled."""
-        total = Money.zero()
-        for name in self.account.positions:
-            if name != instrument:
-                opening = [o.remaining for o in self.orders.open(name) if not o.request.reduce_only]
-                total = total + self.account.notional(name, sum(opening, start=Quantity.zero()))
-        return total
 
     def _tell(self, instrument: str, quote: Quote | None, thought: Thought, verdict: Verdict) -> None:
         """Alerts, once per episode."""
@@ -395,7 +384,7 @@ class Kernel:
         entry = self.orders.add(request)
         self.orders.sent(request.client_order_id)
         if not request.reduce_only:
-            self._adding.append(self._now)
+            self._around.sent(self._now)
         try:
             self.venue.submit(order, self._now)
         except VenueError as error:
@@ -408,7 +397,7 @@ class Kernel:
     def _take(self, past: Past) -> None:
         self.account, self.orders = past.account, past.orders
         self.decisions, self.fills = past.decisions, past.fills
-        self._adding = deque(past.adding)
+        self._around = Surroundings(self.config.risk, past.adding, past.stopped)
         self._killed = past.killed is not None
 
     def _start_body(self) -> dict[str, object]:

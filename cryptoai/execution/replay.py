@@ -6,69 +6,68 @@ a journal that does not add up is a DataError instead of a wrong account.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.journal import Record
 from cryptoai.core.messages import Equity, Fill, Funding, Liquidation, OrderRequest, OrderStatus, OrderUpdate
-from cryptoai.core.money import Money
+from cryptoai.core.money import Money, Quantity
 from cryptoai.execution import kinds
 from cryptoai.execution.account import Account
 from cryptoai.execution.orders import Orders
+from cryptoai.execution.surroundings import STOP_LOSS
 
 __all__ = ["Past", "replay"]
 
 
 @dataclass(slots=True)
 class Past:
-    """adding: times (ns) of the orders that added exposure; killed: time, reason and author of a kill still
-    standing."""
+    """adding: times (ns) of the orders that added exposure; stopped: time of each instrument's last stop loss; killed:
+    time, reason and author of a kill still standing."""
 
     account: Account
     orders: Orders
     decisions: int = 0
     fills: int = 0
     adding: list[int] = field(default_factory=list)
+    stopped: dict[str, int] = field(default_factory=dict)
     killed: tuple[int, str, str] | None = None
     last_time: int = 0
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def take(self, record: Record, bot: str) -> None:
-        body = record.body
+        """One more record, in the journal's order."""
         self.last_time = record.time
-        if record.kind == kinds.START and body["bot"] != bot:
-            raise DataError(f"the journal belongs to bot {body['bot']}, not to {bot}; give each bot its own")
-        if record.kind == kinds.DECISION:
-            self.decisions = max(self.decisions, int(body["decision"]) + 1)
-        elif record.kind == kinds.ORDER:
-            self._order(OrderRequest.model_validate(body))
-        elif record.kind == kinds.UPDATE:
-            self._update(OrderUpdate.model_validate(body))
-        elif record.kind == kinds.FILL:
-            self._fill(Fill.model_validate(body))
-        elif record.kind in (kinds.FUNDING, kinds.LIQUIDATION):
-            self._settle(record)
-        elif record.kind == kinds.EQUITY:
-            self._audit(record, Equity.model_validate(body))
-        elif record.kind == kinds.KILL:
-            self.killed = (record.time, body["reason"], body["by"])
-        elif record.kind == kinds.RELEASE:
-            self.killed = None
-            self.account.forgive_drawdown()
+        if record.kind == kinds.START and record.body["bot"] != bot:
+            raise DataError(f"the journal belongs to bot {record.body['bot']}, not to {bot}; give each bot its own")
+        handler = _HANDLERS.get(record.kind)
+        if handler is not None:
+            handler(self, record)
 
-    def _order(self, request: OrderRequest) -> None:
+    def _decision(self, record: Record) -> None:
+        self.decisions = max(self.decisions, int(record.body["decision"]) + 1)
+
+    def _verdict(self, record: Record) -> None:
+        body = record.body
+        if Quantity(body["current"]) and any(bound["limit"] == STOP_LOSS for bound in body["bounds"]):
+            self.stopped[body["instrument"]] = record.time
+
+    def _order(self, record: Record) -> None:
         """Whether it reached the wire is not known; reconciliation finds out."""
+        request = OrderRequest.model_validate(record.body)
         self.orders.add(request, OrderStatus.SENT)
         if not request.reduce_only:
             self.adding.append(request.time)
 
-    def _update(self, update: OrderUpdate) -> None:
+    def _update(self, record: Record) -> None:
+        update = OrderUpdate.model_validate(record.body)
         if self.orders.get(update.client_order_id) is not None:
             self.orders.update(update)
 
-    def _fill(self, fill: Fill) -> None:
+    def _fill(self, record: Record) -> None:
+        fill = Fill.model_validate(record.body)
         key = (fill.client_order_id, fill.fill_id)
         if key in self._seen:
             return
@@ -78,18 +77,40 @@ class Past:
         self.account.fill(fill)
         self.fills += 1
 
-    def _settle(self, record: Record) -> None:
-        if record.kind == kinds.FUNDING:
-            paid = Funding.model_validate(record.body)
-            self.account.pay_funding(paid.instrument, paid.amount)
-        else:
-            self.account.fill(Liquidation.model_validate(record.body))
+    def _funding(self, record: Record) -> None:
+        paid = Funding.model_validate(record.body)
+        self.account.pay_funding(paid.instrument, paid.amount)
 
-    def _audit(self, record: Record, equity: Equity) -> None:
+    def _liquidation(self, record: Record) -> None:
+        self.account.fill(Liquidation.model_validate(record.body))
+
+    def _kill(self, record: Record) -> None:
+        self.killed = (record.time, record.body["reason"], record.body["by"])
+
+    def _release(self, _record: Record) -> None:
+        self.killed = None
+        self.account.forgive_drawdown()
+
+    def _audit(self, record: Record) -> None:
+        equity = Equity.model_validate(record.body)
         for instrument, mark in equity.marks.items():
             self.account.mark(instrument, mark)
         if self.account.observe(record.time) != equity:
             raise DataError(f"journal record {record.seq} does not add up: its equity is not that of the fills before")
+
+
+_HANDLERS: dict[str, Callable[[Past, Record], None]] = {
+    kinds.DECISION: Past._decision,
+    kinds.VERDICT: Past._verdict,
+    kinds.ORDER: Past._order,
+    kinds.UPDATE: Past._update,
+    kinds.FILL: Past._fill,
+    kinds.FUNDING: Past._funding,
+    kinds.LIQUIDATION: Past._liquidation,
+    kinds.EQUITY: Past._audit,
+    kinds.KILL: Past._kill,
+    kinds.RELEASE: Past._release,
+}
 
 
 def replay(records: Iterable[Record], bot: str, instruments: Sequence[Instrument], initial: Money) -> Past:

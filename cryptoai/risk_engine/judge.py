@@ -31,7 +31,7 @@ DENIED = "denied"
 """The limit's name in the verdict of something that could not be judged; `allowed` says why."""
 
 _KINDS = (Proposal, Quote, AccountView, RiskConfig, ExecutionConfig, Instrument, JudgeContext)
-_TOWARD_ZERO = Context(prec=60, rounding=ROUND_DOWN, traps=[InvalidOperation, DivisionByZero, Overflow])
+_TOWARD_ZERO = Context(prec=34, rounding=ROUND_DOWN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 
 def judge(
@@ -96,17 +96,20 @@ class _Case:
         return verdict, mint(request) if request is not None else None
 
     def _shrink(self, s: Situation) -> Decimal:
-        """The proposed position after every limit, in whole steps, on the proposed side or zero."""
-        size = abs(s.proposed)
+        """The proposed position after every limit, in whole steps, on the proposed side or zero.
+
+        Every limit that would bind alone is listed, with what it alone allows; the smallest of them holds.
+        """
+        size = wanted = abs(s.proposed)
         for name, limit in LIMITS:
             cap = limit(s)
             if cap is None:
                 continue
             self.urgent = self.urgent or cap.urgent
-            if size > cap.position:
+            if wanted > cap.position:
                 allowed = floor_to_step(cap.position, self.instrument.step)
-                self._bind(name, cap.wanted or _digits(size), cap.allowed or _digits(allowed))
-                size = allowed
+                self._bind(name, cap.wanted or _digits(wanted), cap.allowed or _digits(allowed))
+                size = min(size, allowed)
         if size and s.current * s.proposed < 0:
             self._bind("reversal", _digits(size.copy_sign(s.proposed)), "0")
             size = ZERO

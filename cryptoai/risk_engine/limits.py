@@ -15,11 +15,10 @@ from typing import NamedTuple
 from cryptoai.core.config import RiskConfig
 from cryptoai.core.messages import Bound
 from cryptoai.core.money import Money
-from cryptoai.risk_engine.situation import Situation, exact
+from cryptoai.risk_engine.situation import HALF, ZERO, Peer, Situation, exact
 
 __all__ = ["LIMITS", "Cap", "drawdown_breach"]
 
-ZERO = Decimal(0)
 BPS = Decimal("0.0001")
 
 
@@ -42,13 +41,29 @@ def _text(number: Decimal) -> str:
 
 def max_position(s: Situation) -> Cap | None:
     """|position| x mid <= max_position_pct x equity."""
-    return Cap(exact(s.limits.max_position_pct) * max(s.equity, ZERO) / s.mid)
+    return Cap(exact(s.limits.max_position_pct) * s.budget / s.mid)
 
 
 def max_leverage(s: Situation) -> Cap | None:
     """Gross notional of all instruments <= max_leverage x equity."""
-    room = exact(s.limits.max_leverage) * s.equity - s.context.other_notional.value
-    return Cap(max(room, ZERO) / s.mid)
+    return Cap(_leverage_room(s, Decimal(1)))
+
+
+def event_risk(s: Situation) -> Cap | None:
+    """While a severe event is in force only event_leverage_share of the leverage and of the position is left."""
+    known = s.context.conditions
+    if known is None or known.event_severity is None or exact(known.event_severity) < exact(s.limits.event_severity):
+        return None
+    return Cap(_tightened(s, exact(s.limits.event_leverage_share)))
+
+
+def stress(s: Situation) -> Cap | None:
+    """From half way to the border of what training saw, leverage and position shrink to stress_leverage_share."""
+    anomaly = s.context.anomaly
+    if anomaly is None or exact(anomaly) <= HALF:
+        return None
+    far = min(2 * exact(anomaly) - 1, Decimal(1))
+    return Cap(_tightened(s, 1 - far * (1 - exact(s.limits.stress_leverage_share))))
 
 
 def drawdown(s: Situation) -> Cap | None:
@@ -75,10 +90,31 @@ def stop_loss(s: Situation) -> Cap | None:
     return Cap(ZERO, _text(loss), _text(limit), urgent=True) if loss >= limit else None
 
 
+def cooldown(s: Situation) -> Cap | None:
+    """For cooldown_s after a stop loss the instrument is reduce-only."""
+    return Cap(s.keep, "after a stop loss", "reduce-only") if s.context.cooling else None
+
+
 def stale_data(s: Situation) -> Cap | None:
     """A quote older than max_data_age_s: reduce-only (invariant 10)."""
     limit = exact(s.limits.max_data_age_s)
     return Cap(s.keep, f"{_text(s.age_s)} s", f"{_text(limit)} s") if s.age_s > limit else None
+
+
+def volatility(s: Situation) -> Cap | None:
+    """Daily standard deviation x notional <= max_volatility_pct x equity; of an unknown market reduce-only."""
+    known = s.context.conditions
+    if known is None or known.volatility_bps is None or known.volatility_bps < 0:
+        return Cap(s.keep, "volatility unknown", "reduce-only")
+    return _loss_cap(s, exact(known.volatility_bps), exact(s.limits.max_volatility_pct))
+
+
+def volume(s: Situation) -> Cap | None:
+    """A decision adds at most volume_share of what the market traded in the last minute; unknown: reduce-only."""
+    known = s.context.conditions
+    if known is None or known.turnover is None or known.turnover < 0:
+        return Cap(s.keep, "volume unknown", "reduce-only")
+    return Cap(s.keep + exact(s.limits.volume_share) * exact(known.turnover) / s.mid)
 
 
 def tail_loss(s: Situation) -> Cap | None:
@@ -86,9 +122,49 @@ def tail_loss(s: Situation) -> Cap | None:
     es99 = s.context.es99_bps
     if es99 is None or exact(es99) < 0:
         return Cap(s.keep, "no credible tail forecast", "reduce-only")
-    if es99 == 0:
+    return _loss_cap(s, exact(es99), exact(s.limits.max_tail_loss_pct))
+
+
+def portfolio_loss(s: Situation) -> Cap | None:
+    """Expected shortfall of all positions together <= max_portfolio_loss_pct x equity.
+
+    Shortfalls e_j add up as sqrt(sum_jk r_jk e_j e_k) (McNeil, Frey & Embrechts 2015, elliptical aggregation). Losses
+    of the others are taken to come together (r = 1), a hedge counts for nothing (r >= 0), an unknown r is 1. The cap is
+    the e that solves e^2 + 2 e b + c^2 = limit^2 with b = sum r_j e_j, c = sum e_j; past the limit: reduce-only.
+    """
+    if not s.context.peers:
         return None
-    return Cap(exact(s.limits.max_tail_loss_pct) * max(s.equity, ZERO) / (exact(es99) * BPS * s.mid))
+    own, tails = s.context.es99_bps, [_tail(peer) for peer in s.context.peers]
+    if own is None or exact(own) < 0 or None in tails:
+        return Cap(s.keep, "a tail forecast is missing", "reduce-only")
+    limit = exact(s.limits.max_portfolio_loss_pct) * s.budget
+    together = along = ZERO
+    for peer, tail in zip(s.context.peers, tails, strict=True):
+        together += tail or ZERO
+        along += (tail or ZERO) * _comovement(peer, s)
+    room = limit * limit - together * together
+    left = (along * along + room).sqrt() - along if room > 0 else ZERO
+    return Cap(max(left / (exact(own) * BPS * s.mid), s.keep)) if own else None
+
+
+def correlated(s: Situation) -> Cap | None:
+    """Notional of the instrument and of what moves with it <= max_correlated_pct x equity; above it reduce-only."""
+    along = sum((abs(peer.notional) * _comovement(peer, s) for peer in s.context.peers), ZERO)
+    return Cap(max((exact(s.limits.max_correlated_pct) * s.budget - along) / s.mid, s.keep))
+
+
+def funding_cost(s: Situation) -> Cap | None:
+    """A side that pays more than max_funding_bps within funding_horizon_s is reduce-only.
+
+    A market that publishes no funding has none to veto.
+    """
+    known = s.context.conditions
+    if known is None or known.funding_rate is None:
+        return None
+    cost = exact(known.funding_rate) / BPS * (1 if s.proposed > 0 else -1)
+    soon = known.funding_in_s is None or exact(known.funding_in_s) <= exact(s.limits.funding_horizon_s)
+    limit = exact(s.limits.max_funding_bps)
+    return Cap(s.keep, f"{_text(cost)} bp", f"{_text(limit)} bp") if soon and cost > limit else None
 
 
 def order_rate(s: Situation) -> Cap | None:
@@ -123,17 +199,55 @@ def spot_short(s: Situation) -> Cap | None:
 LIMITS: tuple[tuple[str, Callable[[Situation], Cap | None]], ...] = (
     ("max_position", max_position),
     ("max_leverage", max_leverage),
+    ("event_risk", event_risk),
+    ("stress", stress),
     ("drawdown", drawdown),
     ("daily_loss", daily_loss),
     ("stop_loss", stop_loss),
+    ("cooldown", cooldown),
     ("stale_data", stale_data),
+    ("volatility", volatility),
+    ("volume", volume),
     ("tail_loss", tail_loss),
+    ("portfolio_loss", portfolio_loss),
+    ("correlated", correlated),
+    ("funding_cost", funding_cost),
     ("order_rate", order_rate),
     ("kill_switch", kill_switch),
     ("black_swan", black_swan),
     ("out_of_distribution", out_of_distribution),
     ("spot_short", spot_short),
 )
+
+
+def _leverage_room(s: Situation, share: Decimal) -> Decimal:
+    """The position that `share` of the leverage leaves beside the other instruments."""
+    room = exact(s.limits.max_leverage) * share * s.equity - s.context.other_notional.value
+    return max(room, ZERO) / s.mid
+
+
+def _tightened(s: Situation, share: Decimal) -> Decimal:
+    return min(_leverage_room(s, share), share * exact(s.limits.max_position_pct) * s.budget / s.mid)
+
+
+def _loss_cap(s: Situation, loss_bps: Decimal, share: Decimal) -> Cap | None:
+    """The position whose loss of `loss_bps` is `share` of equity; none if nothing can be lost."""
+    return Cap(share * s.budget / (loss_bps * BPS * s.mid)) if loss_bps else None
+
+
+def _tail(peer: Peer) -> Decimal | None:
+    """The expected shortfall of another position, in quote; None if nobody can tell."""
+    if peer.es99_bps is None or exact(peer.es99_bps) < 0:
+        return None
+    return abs(peer.notional) * exact(peer.es99_bps) * BPS
+
+
+def _comovement(peer: Peer, s: Situation) -> Decimal:
+    """How much of another position's loss comes with ours, 0 to 1."""
+    if peer.correlation is None:
+        return Decimal(1)
+    together = exact(peer.correlation) * (1 if (peer.notional > 0) == (s.proposed > 0) else -1)
+    return min(max(together, ZERO), Decimal(1))
 
 
 def _fall(peak: Decimal, equity: Decimal, limits: RiskConfig) -> Bound | None:

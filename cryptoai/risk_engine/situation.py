@@ -9,17 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptoai.core.config import RiskConfig
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Contract, Instrument
-from cryptoai.core.messages import AccountView, Proposal, Quote
+from cryptoai.core.messages import AccountView, Conditions, Proposal, Quote
 from cryptoai.core.money import Money
 
-__all__ = ["Context", "Situation", "exact", "floor_to_step", "situation"]
+__all__ = ["Context", "Peer", "Situation", "exact", "floor_to_step", "situation"]
 
 ZERO = Decimal(0)
 HALF = Decimal("0.5")
+
+
+class Peer(NamedTuple):
+    """Another instrument that is held or being bought.
+
+    `notional` in quote, signed; `es99_bps` its own tail forecast and `correlation` with the judged instrument in
+    [-1, 1], both None while unknown.
+    """
+
+    notional: Decimal
+    es99_bps: float | None = None
+    correlation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +40,10 @@ class Context:
     """What the judge must know beyond the messages; the kernel makes it anew for every decision.
 
     other_notional: gross notional of all other instruments at their marks; orders_last_minute: orders of the last 60 s
-    that added exposure; es99_bps and anomaly: from the inference, None if there was none; open_order: an order of this
-    instrument is not final; unreconciled: the venue shows something that the journal does not explain.
+    that added exposure; es99_bps and anomaly: from the inference, None if there was none; conditions: of the market,
+    None if unknown; peers: the other instruments one by one; cooling: a stop loss closed this instrument a moment ago;
+    open_order: an order of this instrument is not final; unreconciled: the venue shows something that the journal does
+    not explain.
     """
 
     bot: str
@@ -41,11 +56,16 @@ class Context:
     kill: bool = False
     open_order: bool = False
     unreconciled: bool = False
+    conditions: Conditions | None = None
+    peers: tuple[Peer, ...] = ()
+    cooling: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Signed quantities in base units, prices in quote per base, money in quote, age in seconds."""
+class Situation(NamedTuple):
+    """Signed quantities in base units, prices in quote per base, money in quote, age in seconds.
+
+    `budget` is the equity that limits take shares of, never negative.
+    """
 
     limits: RiskConfig
     context: Context
@@ -55,6 +75,7 @@ class Situation:
     mid: Decimal
     entry: Decimal | None
     equity: Decimal
+    budget: Decimal
     peak: Decimal
     age_s: Decimal
 
@@ -64,7 +85,7 @@ class Situation:
         return abs(self.current) if self.current * self.proposed > 0 else ZERO
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def exact(number: float) -> Decimal:
     """A configured or inferred float as the decimal that its shortest text says; NaN and infinities are refused."""
     value = Decimal(repr(float(number)))
@@ -87,37 +108,41 @@ def situation(
     context: Context,
 ) -> Situation:
     """The decision in decimals; DataError if its parts do not belong together."""
-    _fit(proposal, quote, account, instrument)
+    _fit(proposal, quote, account, instrument, context)
     held = account.positions.get(instrument.id)
     entry = account.entry_prices.get(instrument.id)
     mid = (quote.bid.value + quote.ask.value) * HALF
     equity = account.equity.value
-    budget = exact(limits.max_position_pct) * max(equity, ZERO)
+    budget = max(equity, ZERO)
+    target = _share(proposal.exposure) * exact(limits.max_position_pct) * budget / mid
     return Situation(
         limits=limits,
         context=context,
         spot=instrument.contract is Contract.SPOT,
         current=held.value if held is not None else ZERO,
-        proposed=floor_to_step(_share(proposal.exposure) * budget / mid, instrument.step),
+        proposed=floor_to_step(target, instrument.step),
         mid=mid,
         entry=entry.value if entry is not None else None,
         equity=equity,
+        budget=budget,
         peak=account.peak_equity.value,
         age_s=Decimal(proposal.time - quote.known_at).scaleb(-9),
     )
 
 
-def _fit(proposal: Proposal, quote: Quote, account: AccountView, instrument: Instrument) -> None:
-    if not proposal.instrument == quote.instrument == instrument.id:
-        raise DataError(
-            f"proposal, quote and instrument differ: {proposal.instrument}, {quote.instrument}, {instrument.id}"
-        )
+def _fit(proposal: Proposal, quote: Quote, account: AccountView, instrument: Instrument, context: Context) -> None:
+    names = {proposal.instrument, quote.instrument, instrument.id}
+    if len(names) != 1:
+        raise DataError(f"proposal, quote and instrument differ: {', '.join(sorted(names))}")
     if instrument.contract is Contract.INVERSE:
         raise DataError(f"{instrument.id} is an inverse contract; only spot and linear contracts can be traded")
     if quote.known_at > proposal.time or account.time > proposal.time:
         raise DataError("the quote or the account is from later than the decision")
     if not ZERO < quote.bid.value <= quote.ask.value:
         raise DataError(f"the quote is not a market: bid {quote.bid}, ask {quote.ask}")
+    known = context.conditions
+    if known is not None and (known.instrument != instrument.id or known.time > proposal.time):
+        raise DataError("the market's conditions are of another instrument or from later than the decision")
 
 
 def _share(exposure: Decimal) -> Decimal:

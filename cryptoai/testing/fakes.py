@@ -19,6 +19,7 @@ from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import (
     AccountView,
     Action,
+    Conditions,
     Fill,
     Inference,
     OrderKind,
@@ -76,6 +77,11 @@ def make_quote(instrument: Instrument, time: int, bid: Decimal | str, size: Deci
     )
 
 
+def calm(instrument: str, time: int) -> Conditions:
+    """A market that hardly moves and trades more than any test does."""
+    return Conditions(instrument=instrument, time=time, volatility_bps=1.0, turnover=1e15)
+
+
 class FakeMarket:
     """Quotes by a script. The state is (bid, ask, bid size, ask size, position), all present."""
 
@@ -111,6 +117,9 @@ class FakeMarket:
         held = account.positions.get(instrument, Quantity.zero())
         values = [float(x) for x in (quote.bid, quote.ask, quote.bid_size, quote.ask_size, held)]
         return StateVector.of(instrument, (quote.event_time, now_ns), self.schema_hash, values, [True] * 5)
+
+    def conditions(self, state: StateVector) -> Conditions:
+        return calm(state.instrument, state.known_at)
 
 
 def make_inference(
@@ -341,9 +350,11 @@ def approved_order(
         state_hash="",
         revision="fake-revision",
     )
-    limits = RiskConfig(max_position_pct=1, price_collar_bps=5000, depth_share=1)
+    limits = RiskConfig(max_position_pct=1, max_correlated_pct=20, price_collar_bps=5000, depth_share=1)
     execution = ExecutionConfig.model_validate({"order_type": "limit" if reduce else how})
-    context = Context("fake", worth, Money.zero(), es99_bps=0.0, kill=how == "urgent")
+    context = Context(
+        "fake", worth, Money.zero(), es99_bps=0.0, kill=how == "urgent", conditions=calm(instrument.id, time)
+    )
     free = instrument.model_copy(update={"min_notional": Money.zero()})
     verdict, order = judge(proposal, quote, account, limits, execution, free, context)
     if order is None:

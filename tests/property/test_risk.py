@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoai.core.config import ExecutionConfig, RiskConfig
-from cryptoai.core.messages import AccountView, Bound, Proposal, Quote, Side, Verdict
+from cryptoai.core.messages import AccountView, Bound, Conditions, Proposal, Quote, Side, Verdict
 from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.risk_engine.approved import ApprovedOrder
 from cryptoai.risk_engine.judge import judge
 from cryptoai.risk_engine.limits import drawdown_breach
 from cryptoai.risk_engine.pricing import distance_bps
-from cryptoai.risk_engine.situation import Context
+from cryptoai.risk_engine.situation import Context, Peer
 from cryptoai.testing.fakes import make_instrument
 
 NOW = 1_700_000_000_000_000_000
@@ -68,18 +68,38 @@ proposals = st.builds(
     state_hash=st.just("s"),
     revision=st.just("r"),
 )
+odd = st.sampled_from([float("nan"), float("inf")])
+conditions = st.builds(
+    Conditions,
+    instrument=st.just(NAME),
+    time=st.just(NOW),
+    volatility_bps=st.one_of(st.none(), st.floats(-10, 50_000)),
+    turnover=st.one_of(st.none(), st.floats(-1, 1e9)),
+    funding_rate=st.one_of(st.none(), st.floats(-0.05, 0.05)),
+    funding_in_s=st.one_of(st.none(), st.floats(0, 30_000)),
+    event_severity=st.one_of(st.none(), st.floats(0, 1)),
+)
+peers = st.builds(
+    Peer,
+    notional=amounts(-(10**6), 10**6),
+    es99_bps=st.one_of(st.none(), st.floats(-1, 5_000), odd),
+    correlation=st.one_of(st.none(), st.floats(-1, 1), odd),
+)
 contexts = st.builds(
     Context,
     bot=st.just("b"),
     day_start_equity=amounts(0, 10**6).map(Money),
     other_notional=amounts(0, 10**7).map(Money),
     orders_last_minute=st.integers(0, 120),
-    es99_bps=st.one_of(st.none(), st.floats(-10, 20_000), st.sampled_from([float("nan"), float("inf")])),
+    es99_bps=st.one_of(st.none(), st.floats(-10, 20_000), odd),
     anomaly=st.one_of(st.none(), st.floats(0, 3), st.just(float("nan"))),
     alarm=st.booleans(),
     kill=st.booleans(),
     open_order=st.booleans(),
     unreconciled=st.booleans(),
+    conditions=st.one_of(st.none(), conditions),
+    peers=st.lists(peers, max_size=3).map(tuple),
+    cooling=st.booleans(),
 )
 LIMITS: dict[str, tuple[float, float]] = {
     "max_position_pct": (0.001, 1),
@@ -91,9 +111,19 @@ LIMITS: dict[str, tuple[float, float]] = {
     "depth_share": (0.001, 1),
     "max_data_age_s": (0.01, 3600),
     "max_tail_loss_pct": (0.001, 0.5),
+    "max_volatility_pct": (0.001, 0.5),
+    "volume_share": (0.001, 1),
+    "max_portfolio_loss_pct": (0.001, 0.9),
+    "max_correlated_pct": (0.001, 20),
+    "max_funding_bps": (0, 1000),
+    "event_leverage_share": (0, 1),
+    "event_severity": (0, 1),
+    "stress_leverage_share": (0, 1),
 }
+SPANS = {"funding_horizon_s": (0.0, 604_800.0)}
 limits = st.fixed_dictionaries(
-    {name: st.floats(*bounds) for name, bounds in LIMITS.items()} | {"max_orders_per_minute": st.integers(1, 100)}
+    {name: st.floats(*bounds) for name, bounds in (LIMITS | SPANS).items()}
+    | {"max_orders_per_minute": st.integers(1, 100)}
 )
 executions = st.builds(
     ExecutionConfig,
@@ -130,13 +160,15 @@ def test_risk_only_shrinks(world: World) -> None:
 @given(worlds)
 @settings(max_examples=100)
 def test_nothing_is_added_while_it_must_not(world: World) -> None:
-    """Kill, alarm, out of distribution, stale, day's loss, drawdown, no forecast: an order can only reduce."""
+    """Kill, alarm, cooldown, out of distribution, stale, drawdown, no forecast: an order can only reduce."""
     _, quote, account, risk, _, context = world
     config = RiskConfig(**risk)
     breach = drawdown_breach(account.equity, account.peak_equity, config)
     stale = NOW - quote.known_at > config.max_data_age_s * 10**9
-    odd = context.anomaly is not None and not context.anomaly <= 1
-    if context.kill or context.alarm or stale or odd or breach or context.es99_bps is None:
+    strange = context.anomaly is not None and not context.anomaly <= 1
+    known = context.conditions
+    blind = known is None or known.volatility_bps is None or known.turnover is None or context.es99_bps is None
+    if context.kill or context.alarm or context.cooling or stale or strange or breach or blind:
         verdict, order = judged(world)
         assert order is None or order.request.reduce_only
         assert abs(verdict.approved) <= abs(verdict.current)
@@ -150,6 +182,28 @@ def test_a_tighter_limit_never_allows_more(world: World, name: str, share: float
     loose = world[3][name]
     tight = type(loose)(low + (loose - low) * share)
     assert abs(judged(world, **{name: tight})[0].approved) <= abs(judged(world)[0].approved)
+
+
+@given(worlds, st.floats(0, 1))
+@settings(max_examples=100)
+def test_a_longer_funding_horizon_never_allows_more(world: World, share: float) -> None:
+    """The one limit that is stricter the larger it is."""
+    short = world[3]["funding_horizon_s"]
+    far = short + (SPANS["funding_horizon_s"][1] - short) * share
+    assert abs(judged(world, funding_horizon_s=far)[0].approved) <= abs(judged(world)[0].approved)
+
+
+@given(worlds)
+@settings(max_examples=100)
+def test_the_smallest_bound_holds(world: World) -> None:
+    """Every bound that is a size allows at least what was approved, and something bound if anything was cut."""
+    verdict, _ = judged(world)
+    if abs(verdict.approved) < abs(verdict.proposed):
+        assert verdict.bounds
+    for bound in verdict.bounds:
+        if bound.limit in ("max_position", "max_leverage", "event_risk", "stress", "correlated"):
+            assert Quantity(bound.allowed) >= abs(verdict.approved)
+            assert Quantity(bound.wanted) == abs(verdict.proposed)
 
 
 @given(worlds)

@@ -10,7 +10,15 @@ from cryptoai.core.errors import ConfigError
 
 DEFAULTS = {
     "data": {"lake": "var/lake", "sample_ms": 100, "train_share": 0.6, "embargo_s": 2.0},
-    "features": {"repo": "feature_repo", "data": "var/features", "max_age_s": 5.0},
+    "features": {
+        "repo": "feature_repo",
+        "data": "var/features",
+        "max_age_s": 5.0,
+        "derivatives_max_age_s": 600.0,
+        "onchain_max_age_s": 259_200.0,
+        "events_max_age_s": 86_400.0,
+        "redis_timeout_ms": 500.0,
+    },
     "model": {
         "state_dim": 200,
         "hidden_dim": 256,

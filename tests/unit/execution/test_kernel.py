@@ -295,7 +295,7 @@ def test_two_instruments_share_one_account(world: Worlds) -> None:
     """Each decides in its turn, and the leverage limit sees what the other holds or has open."""
     pair = (make_instrument("fake:A"), make_instrument("fake:B"))
     quotes = [make_quote(i, START + n * SECOND, "100", "10000") for n in range(5) for i in pair]
-    risk = {"max_position_pct": 1.0, "max_leverage": 1.0, "depth_share": 1.0}
+    risk = {"max_position_pct": 1.0, "max_leverage": 1.0, "depth_share": 1.0, "max_correlated_pct": 20.0}
     bot = world(quotes=quotes, instruments=pair, overrides={"risk": risk}, script=lambda _: 0.8)
     bot.run(2)
     verdicts = bot.bodies("verdict")

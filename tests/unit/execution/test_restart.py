@@ -46,7 +46,7 @@ def test_resume_restores_everything(world: Worlds) -> None:
     assert [(o.request, o.status, o.filled) for o in new.orders] == [
         (o.request, o.status, o.filled) for o in old.orders
     ]
-    assert list(new._adding) == list(old._adding)
+    assert new._around.adding == old._around.adding
 
 
 def test_ids_go_on_after_a_restart(world: Worlds) -> None:

@@ -15,7 +15,16 @@ SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 NAME = "fake:BTCUSDT"
 Worlds = Callable[..., Any]
-BOLD = {"risk": {"max_position_pct": 1.0, "depth_share": 1.0, "stop_loss_pct": 0.5, "max_tail_loss_pct": 0.5}}
+BOLD = {
+    "risk": {
+        "max_position_pct": 1.0,
+        "max_correlated_pct": 20.0,
+        "max_volatility_pct": 0.5,
+        "depth_share": 1.0,
+        "stop_loss_pct": 0.5,
+        "max_tail_loss_pct": 0.5,
+    }
+}
 FALL = ["100", "100", "100", "88", *["88"] * 10]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cryptoai.core.config import ExecutionConfig, RiskConfig
-from cryptoai.core.messages import AccountView, Proposal, Verdict
+from cryptoai.core.messages import AccountView, Conditions, Proposal, Verdict
 from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.risk_engine.approved import ApprovedOrder
 from cryptoai.risk_engine.judge import judge
@@ -45,7 +45,14 @@ def _judged(**changes: Any) -> tuple[Verdict, ApprovedOrder | None]:
     limits = RiskConfig(**({"depth_share": 1.0} | changes.pop("limits", {})))
     execution = ExecutionConfig(**changes.pop("execution", {}))
     quote = changes.pop("quote", make_quote(instrument, NOW, "100", "1000"))
-    base = {"day_start_equity": Money(100_000), "other_notional": Money.zero(), "es99_bps": 3.0, "anomaly": 0.1}
+    known = {"volatility_bps": 300.0, "turnover": 1e7} | changes.pop("conditions", {})
+    base = {
+        "day_start_equity": Money(100_000),
+        "other_notional": Money.zero(),
+        "es99_bps": 3.0,
+        "anomaly": 0.1,
+        "conditions": Conditions(instrument=instrument.id, time=NOW, **known),
+    }
     context = Context(bot="b", **(base | changes.pop("context", {})))
     assert not changes, f"unknown: {changes}"
     return judge(proposal, quote, view, limits, execution, instrument, context)
