@@ -225,10 +225,11 @@ def _root(
 
 
 def _subcommands() -> None:
-    from cryptoai.cli import assets, data, features, kube
+    from cryptoai.cli import assets, data, features, kube, onchain
 
     app.add_typer(data.app, name="data")
     data.app.add_typer(assets.app, name="assets")
+    data.app.add_typer(onchain.app, name="onchain")
     app.add_typer(features.app, name="features")
     app.add_typer(kube.app, name="kube")
 
