@@ -14,7 +14,7 @@ for the same moment of knowledge contradicts and is refused. This module must ne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +24,18 @@ import numpy.typing as npt
 
 from cryptoai.core.clock import SECOND, iso
 from cryptoai.core.errors import DataError
+from cryptoai.data_universe.fact_compaction import compact_folder
 from cryptoai.data_universe.fact_files import Stored, read_files, stored_files, write_file
+from cryptoai.data_universe.fact_versions import CONTRADICTS, KEPT, TWICE, ranked, settle
 from cryptoai.data_universe.facts import KINDS, Facts, Ints, Period
 from cryptoai.data_universe.lake_files import partition, refusals
 from cryptoai.data_universe.quarantine import ABSURD, judge
 
-__all__ = ["FactReport", "available_facts", "read_facts", "read_refused", "settle", "stream_facts", "write_facts"]
+__all__ = ["FactReport", "available_facts", "read_facts", "read_refused", "stream_facts", "write_facts"]
 
-Statuses = npt.NDArray[np.int8]
-KEPT, SAID, TWICE, CONTRADICTS = 0, 1, 2, 3
 _CONTEXT = 64
+_MOST_FILES = 32
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +121,6 @@ def read_refused(root: Path, instrument: str, kind: str) -> tuple[Facts, list[st
     return _refused(partition(root / "quarantine", _checked(kind), instrument), kind)
 
 
-def settle(facts: Facts) -> Statuses:
-    """What each row adds to those before it, int8[n]: KEPT, SAID (the value stands already), TWICE or CONTRADICTS.
-
-    Among rows of one fact and one `known_at` the first given stands.
-    """
-    kind = KINDS[facts.kind]
-    bits = (facts.values + 0.0).view(np.int64)
-    names = np.column_stack((facts.event_time, *(bits[:, kind.place(name)] for name in kind.key)))
-    order = np.lexsort((facts.known_at, *names.T[::-1]))
-    fact, known, value = names[order], facts.known_at[order], bits[order]
-    new = np.ones(len(facts), np.bool_)
-    new[1:] = (fact[1:] != fact[:-1]).any(axis=1)
-    version = new.copy()
-    version[1:] |= known[1:] != known[:-1]
-    heads = np.maximum.accumulate(np.where(version, np.arange(len(facts)), 0))
-    compared = np.where(version, heads[np.maximum(np.arange(len(facts)) - 1, 0)], heads)
-    same = (value == value[compared]).all(axis=1)
-    found = np.where(version, np.where(same & ~new, SAID, KEPT), np.where(same, TWICE, CONTRADICTS))
-    statuses = np.empty(len(facts), np.int8)
-    statuses[order] = found
-    return statuses
-
-
 def _write(root: Path, instrument: str, facts: Facts, source: str, now_ns: int | None) -> FactReport:
     folder = partition(root, facts.kind, instrument)
     shelf = partition(root / "quarantine", facts.kind, instrument)
@@ -157,6 +136,7 @@ def _write(root: Path, instrument: str, facts: Facts, source: str, now_ns: int |
         written += len(new)
         if len(new):
             write_file(folder / f"date={date}", facts.take(new), source)
+            _tidy(folder / f"date={date}")
     _shelve(shelf, facts, reasons, source)
     good = facts.known_at[reasons == ""]
     refused = Counter(reasons[reasons != ""].tolist())
@@ -166,9 +146,8 @@ def _write(root: Path, instrument: str, facts: Facts, source: str, now_ns: int |
 
 def _unstored(folder: Path, facts: Facts, rows: Ints, reasons: npt.NDArray[np.object_]) -> Ints:
     """Those of `rows` that are not in a partition yet; marks those that contradict it."""
-    times = facts.event_time[rows]
-    near = [file for file in stored_files(folder) if file.first_event <= times.max() and file.last_event >= times.min()]
-    there = read_files(near, facts.kind)
+    first, last = facts.event_time[rows].min(), facts.event_time[rows].max()
+    there = _settled_down(folder, facts.kind, lambda file: file.first_event <= last and file.last_event >= first)
     statuses = settle(Facts.joined(facts.kind, [there, facts.take(rows)]))
     order = np.argsort(np.concatenate((there.known_at, facts.known_at[rows])), kind="stable")
     given = np.empty(len(statuses), np.int8)
@@ -177,6 +156,12 @@ def _unstored(folder: Path, facts: Facts, rows: Ints, reasons: npt.NDArray[np.ob
     reasons[rows[verdict == CONTRADICTS]] = "contradicts a row of the same moment"
     new: Ints = rows[verdict == KEPT]
     return new
+
+
+def _tidy(folder: Path) -> None:
+    """Keep a folder that is written to in small pieces readable: join the small files once there are many."""
+    if len(stored_files(folder)) > _MOST_FILES:
+        compact_folder(folder, all_sizes=False)
 
 
 def _shelve(shelf: Path, facts: Facts, reasons: npt.NDArray[np.object_], source: str) -> None:
@@ -194,6 +179,7 @@ def _shelve(shelf: Path, facts: Facts, reasons: npt.NDArray[np.object_], source:
     if new:
         chosen = np.array(new)
         write_file(shelf, facts.take(chosen), source, reasons[chosen].tolist())
+        _tidy(shelf)
 
 
 def _lines(facts: Facts, reasons: Sequence[str]) -> Iterator[tuple[int, int, bytes, str]]:
@@ -214,35 +200,28 @@ def _context(folder: Path, shelf: Path, facts: Facts) -> tuple[Facts | None, Fac
 def _before(folder: Path, kind: str, known_at: int) -> Facts:
     found = Facts.none(kind)
     for place in sorted(folder.glob("date=*"), reverse=True):
-        if _begin(place) > known_at:
-            continue
-        files = sorted(stored_files(place), key=lambda file: -file.last_known)
-        for file in files:
-            rows = read_files([file], kind)
-            found = Facts.joined(kind, [found, rows.slice(0, rows.until(known_at - 1))])
-            if len(found) >= _CONTEXT:
-                return found.slice(len(found) - _CONTEXT, len(found))
-    return found
+        if _begin(place) < known_at and len(found) < _CONTEXT:
+            rows = ranked(_settled_down(place, kind, lambda file: file.first_known < known_at))
+            found = Facts.joined(kind, [rows.slice(0, rows.until(known_at - 1)), found])
+    return found.slice(max(0, len(found) - _CONTEXT), len(found))
 
 
 def _partition_rows(folder: Path, kind: str, start: int | None) -> Facts:
-    """What a partition says, each thing once; a compaction that ran meanwhile is read again."""
-    for _ in range(3):
-        files = stored_files(folder)
-        if not files or (start is not None and max(file.last_known for file in files) < start):
-            return Facts.none(kind)
+    """What a partition says, each thing once; nothing if all of it was known before `start`."""
+    if start is not None and all(file.last_known < start for file in stored_files(folder)):
+        return Facts.none(kind)
+    rows = _settled_down(folder, kind, lambda _file: True)
+    return ranked(rows.take(settle(rows) == KEPT))
+
+
+def _settled_down(folder: Path, kind: str, wanted: Callable[[Stored], bool]) -> Facts:
+    """The rows of the wanted files; a folder that a compaction changes meanwhile is read again."""
+    for _ in range(_TRIES):
         try:
-            rows = read_files(files, kind)
+            return read_files([file for file in stored_files(folder) if wanted(file)], kind)
         except FileNotFoundError:
             continue
-        return _ranked(rows.take(settle(rows) == KEPT))
     raise DataError(f"{folder} changes faster than it can be read; try again")
-
-
-def _ranked(facts: Facts) -> Facts:
-    """Rows known at one moment in the order of their events and values, however the files lie."""
-    order = np.lexsort((*facts.values.T[::-1], facts.event_time, facts.known_at))
-    return Facts(facts.kind, facts.event_time[order], facts.known_at[order], facts.values[order])
 
 
 def _window(facts: Facts, start: int | None, stop: int | None) -> Iterator[Facts]:

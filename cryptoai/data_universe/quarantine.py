@@ -13,6 +13,7 @@ than five rows were believed before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,6 @@ import numpy.typing as npt
 
 from cryptoai.core.clock import SECOND
 from cryptoai.data_universe.facts import KINDS, FactKind, Facts
-from cryptoai.data_universe.jit import njit
 
 __all__ = ["ABSURD", "FACTOR", "judge"]
 
@@ -133,55 +133,71 @@ def _prices(facts: Facts) -> Floats:
     return np.column_stack([facts.column(name) for name in KINDS[facts.kind].price])
 
 
-@njit
 def _far(prices: Floats, given: npt.NDArray[np.int8], bars: bool) -> Flags:
-    """Rows too far from those before; `given` is 1 believed, 0 refused, -1 to be judged; reference price first."""
+    """Rows too far from those before; `given` is 1 believed, 0 refused, -1 to be judged; reference price first.
+
+    Most tapes have no such row, which one look at all steps shows; the rows are walked from the first odd one.
+    """
     wrong = np.zeros(len(prices), np.bool_)
-    recent, count = np.zeros(_WINDOW), 0
-    doubts, doubtful = np.zeros(_AGREE), 0
-    for i in range(len(prices)):
-        row = prices[i]
-        near = _plausible(row, recent, count, bars)
-        wrong[i] = given[i] == 0 or (given[i] < 0 and not near)
-        if wrong[i] and not (bars and _torn(row)):
-            doubts[doubtful % _AGREE] = row[0]
-            doubtful += 1
-            wrong[i] = given[i] == 0 or not _agreed(doubts, doubtful, _AGREE if count >= _WINDOW else _AGREE_EARLY)
-        if not wrong[i]:
-            count = count if near else 0
-            doubtful = 0
-            recent[count % _WINDOW] = row[0]
-            count += 1
+    odd = np.flatnonzero(_steps(prices, bars) | (given == 0))
+    if len(odd):
+        start = max(0, int(odd[0]) - _WINDOW)
+        wrong[start:] = _walk(prices[start:].tolist(), given[start:].tolist(), bars)
     return wrong
 
 
-@njit
-def _agreed(doubts: Floats, doubtful: int, needed: int) -> bool:
-    last = np.array([doubts[(doubtful - 1 - back) % _AGREE] for back in range(min(needed, doubtful))])
-    return len(last) == needed and not _apart(last.max(), last.min())
+def _steps(prices: Floats, bars: bool) -> Flags:
+    """Rows that are not close to the row before."""
+    last = np.concatenate((prices[:1, 0], prices[:-1, 0]))[:, None]
+    with np.errstate(invalid="ignore"):
+        apart = (prices > FACTOR * last) | (prices * FACTOR < last)
+        odd: Flags = apart[:, 1] if bars else apart.any(axis=1)
+        if bars:
+            above, below = prices[:, :2].max(axis=1), prices[:, :2].min(axis=1)
+            odd = odd | (above > FACTOR * below) | (prices[:, 2] > FACTOR * above) | (prices[:, 3] * FACTOR < below)
+    return odd
 
 
-@njit
-def _plausible(row: Floats, recent: Floats, count: int, bars: bool) -> bool:
+def _walk(rows: list[list[float]], given: list[int], bars: bool) -> list[bool]:
+    recent: deque[float] = deque(maxlen=_WINDOW)
+    doubts: deque[float] = deque(maxlen=_AGREE)
+    wrong = []
+    for row, trust in zip(rows, given, strict=True):
+        near = _plausible(row, recent, bars)
+        believed = trust == 1 or (trust < 0 and near)
+        if not believed and not (bars and _torn(row)):
+            doubts.append(row[0])
+            believed = trust < 0 and _agreed(doubts, _AGREE if len(recent) == _WINDOW else _AGREE_EARLY)
+        if believed:
+            if not near:
+                recent.clear()
+            doubts.clear()
+            recent.append(row[0])
+        wrong.append(not believed)
+    return wrong
+
+
+def _agreed(doubts: deque[float], needed: int) -> bool:
+    last = list(doubts)[-needed:]
+    return len(last) == needed and not _apart(max(last), min(last))
+
+
+def _plausible(row: list[float], recent: deque[float], bars: bool) -> bool:
     if bars and _torn(row):
         return False
-    if count == 0:
+    if not recent:
         return True
-    last = recent[(count - 1) % _WINDOW]
-    median = np.median(recent[: min(count, _WINDOW)])
-    for price in row:
-        if _apart(price, last) and _apart(price, median) and not (bars and not _apart(row[1], last)):
-            return False
-    return True
+    last, median = recent[-1], sorted(recent)[len(recent) // 2]
+    if bars and not _apart(row[1], last):
+        return True
+    return not any(_apart(price, last) and _apart(price, median) for price in row)
 
 
-@njit
-def _torn(row: Floats) -> bool:
+def _torn(row: list[float]) -> bool:
     """A bar (close, open, high, low) that leaves its own body by more than the factor, or whose body does."""
     below, above = min(row[0], row[1]), max(row[0], row[1])
-    return bool(above > FACTOR * below or row[2] > FACTOR * above or row[3] * FACTOR < below)
+    return above > FACTOR * below or row[2] > FACTOR * above or row[3] * FACTOR < below
 
 
-@njit
 def _apart(price: float, reference: float) -> bool:
-    return bool(price > FACTOR * reference or price * FACTOR < reference)
+    return price > FACTOR * reference or price * FACTOR < reference
