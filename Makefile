@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What needs the standard library alone runs before anything is installed, and with the environment's pip once there is one.
+ANY_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
@@ -47,19 +49,19 @@ bench: setup ## every benchmark, one JSON line each
 	@$(BIN)/cryptoai bench all
 
 cluster: ## a Kubernetes cluster for the tests: the KUBECONFIG given, kind, or a native node built here once
-	@$(PYTHON) -m scripts.cluster up
+	@$(ANY_PYTHON) -m scripts.cluster up
 
 cluster-down: ## stop the cluster that `make cluster` started
-	@$(PYTHON) -m scripts.cluster down
+	@$(ANY_PYTHON) -m scripts.cluster down
 
 images: ## build the images by role, with Docker or without, and load them into that cluster
-	@$(PYTHON) -m scripts.images
+	@$(ANY_PYTHON) -m scripts.images
 
-tools: ## helm and kubectl into .tools/bin
-	@$(PYTHON) -m scripts.tools
+tools: setup ## helm and kubectl into .tools/bin
+	@$(BIN)/python -m scripts.tools
 
 test-cluster: setup tools cluster images ## the whole loop on a real cluster, from install to nothing left behind
-	@$(BIN)/python -m pytest tests/cluster --cluster
+	@CRYPTOAI_TEST_KUBECONFIG=$$($(BIN)/python -m scripts.cluster kubeconfig) $(BIN)/python -m pytest tests/cluster --cluster
 
 clean: ## remove what was built and what the product wrote here
 	@rm -rf $(VENV) build dist site var checkpoints .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

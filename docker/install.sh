@@ -5,8 +5,8 @@
 #   docker/install.sh ROLE TARGET
 #
 #   operator  the Kubernetes operator: no torch, no market data
-#   bot       decides and trades against an inference server: no torch
-#   serve     the inference server: no kopf
+#   bot       decides and trades against an inference server: no torch, no client of a venue before it trades live
+#   serve     the inference server: a bundle and what evaluates it, no market data, no kopf
 #   train     training and features
 #   all       everything that runs on one machine (the demo)
 #   dev       all of it, editable, with the tools of `make check`
@@ -25,7 +25,7 @@ python=${PYTHON:-python3}
 editable=()
 
 case $role in
-  operator) extras=operator,control ;;
+  operator) extras=operator ;;
   bot) extras=trading,features ;;
   serve) extras=serving ;;
   train) extras=learn,features ;;

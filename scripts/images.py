@@ -2,7 +2,7 @@
 
 Run by `make images`. Where a Docker engine answers it builds; elsewhere buildah does, from the same files, with
 Debian's own packages tagged as the base that they name. An image is built again only when something that goes into it
-has changed.
+has changed, and what an earlier build left is thrown away after it. Two runs at once wait for each other.
 What this machine needs to reach its package index is mounted while building and must never end up in an image.
 """
 
@@ -21,12 +21,14 @@ from pathlib import Path
 
 from scripts.cluster import __main__ as cluster
 from scripts.cluster import kind
-from scripts.cluster.shell import Problem, apt_install, cache_root, main, out, run, step
+from scripts.cluster.shell import Problem, alone, apt_install, cache_root, main, out, require_space, run, step
 
 __all__ = ["IMAGES", "Image", "content_key", "pip_settings", "version"]
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
+WORK_GB = 8
+LABEL = "cryptoai.dev/role"
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,27 @@ class Image:
         """The name in full; `localhost` says that no registry has it, so a node that lacks it never asks one."""
         return f"localhost/cryptoai/{self.name}:{version()}"
 
+    @property
+    def stage(self) -> str:
+        """The name of the stage in which pip installs: what has one is kept for the next build."""
+        return f"localhost/cryptoai/{self.name}:build"
+
 
 FOLDERS = ("cryptoai", "operators", "bentos", "feature_repo", "configs", "scripts")
-FILES = ("docker/Dockerfile", "docker/install.sh", "pyproject.toml", "requirements.lock", "README.md", "LICENSE")
+FILES = (
+    "docker/Dockerfile",
+    "docker/install.sh",
+    "docker/slim.sh",
+    "pyproject.toml",
+    "requirements.lock",
+    "README.md",
+    "LICENSE",
+)
 IMAGES = (
     Image("redis", "docker/redis.Dockerfile", ("docker/redis.Dockerfile",), installs=False),
     Image("operator", "docker/Dockerfile", FILES + FOLDERS, limit_mb=200),
-    Image("bot", "docker/Dockerfile", FILES + FOLDERS),
-    Image("serve", "docker/Dockerfile", FILES + FOLDERS),
+    Image("bot", "docker/Dockerfile", FILES + FOLDERS, limit_mb=850),
+    Image("serve", "docker/Dockerfile", FILES + FOLDERS, limit_mb=1100),
 )
 DEBIAN = "docker.io/library/debian:bookworm-slim"
 SUITE = "bookworm"
@@ -138,12 +153,16 @@ class Docker:
     def build(self, image: Image, archive: Path) -> None:
         """Builds and saves the image."""
         arguments = ["-f", image.dockerfile, "--build-arg", f"ROLE={image.name}", "-t", image.reference]
-        run(["docker", "build", *arguments, "."], cwd=ROOT)
+        run(["docker", "build", *arguments, "--label", f"{LABEL}={image.name}", "."], cwd=ROOT)
         run(["docker", "save", "-o", archive, image.reference])
 
     def size(self, image: Image) -> int:
         """Bytes of the image's files, unpacked."""
         return int(run(["docker", "image", "inspect", "--format", "{{.Size}}", image.reference]))
+
+    def prune(self) -> None:
+        """Removes images that we built and that a newer one took the name of; nobody else's."""
+        run(["docker", "image", "prune", "--force", "--filter", f"label={LABEL}"])
 
 
 class Buildah:
@@ -151,7 +170,8 @@ class Buildah:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._buildah = ["buildah", "--root", str(cache / "storage"), "--runroot", "/run/cryptoai-buildah"]
+        run_root = "/run/cryptoai-buildah-" + hashlib.sha256(bytes(cache.resolve())).hexdigest()[:8]
+        self._buildah = ["buildah", "--root", str(cache / "storage"), "--runroot", run_root]
         self._buildah += ["--storage-driver", _driver(cache)]
 
     def base(self) -> str:
@@ -172,7 +192,7 @@ class Buildah:
         if image.installs:
             # pip runs in the first stage only; the second is built without the mounts, so that it has no trace of them.
             with _pip_mounts() as mounts:
-                run([*self._buildah, *way, *arguments, *mounts, "--target", "build", "."], cwd=ROOT)
+                run([*self._buildah, *way, *arguments, *mounts, "--target", "build", "-t", image.stage, "."], cwd=ROOT)
         run([*self._buildah, *way, *arguments, "-t", image.reference, "."], cwd=ROOT)
         # Of the archives that containerd and kind read this one is not compressed: quicker by far to write and to load.
         run([*self._buildah, "push", "-q", image.reference, f"docker-archive:{archive}:{image.reference}"])
@@ -185,6 +205,18 @@ class Buildah:
             return int(run(["du", "-sxb", tree]).split()[0])
         finally:
             run([*self._buildah, "rm", box])
+
+    def prune(self) -> None:
+        """Frees what no name of ours refers to: earlier images, their layers, boxes of a build that was cut short.
+
+        The whole storage is ours, so that what is unknown in it is old.
+        """
+        run([*self._buildah, "rm", "--all"])
+        kept = {*BASES, *(image.reference for image in IMAGES), *(image.stage for image in IMAGES)}
+        listed = run([*self._buildah, "images", "--noheading", "--format", "{{.Name}}:{{.Tag}}"]).split()
+        if old := [name for name in listed if name not in kept and not name.startswith("<none>")]:
+            run([*self._buildah, "rmi", *old])
+        run([*self._buildah, "rmi", "--prune"])
 
     def _make_base(self, name: str, words: list[str]) -> None:
         with tempfile.TemporaryDirectory() as work:
@@ -240,6 +272,7 @@ def make(image: Image, engine: Docker | Buildah, cache: Path, base: str) -> Path
     key = content_key(image, ROOT, base)
     if archive.is_file() and key_file.is_file() and key_file.read_text() == key:
         return archive
+    require_space(cache, WORK_GB, "building images")
     with step(f"building {image.name}"):
         key_file.unlink(missing_ok=True)
         draft = archive.with_suffix(".part")
@@ -260,7 +293,7 @@ def check(image: Image, engine: Docker | Buildah) -> None:
         )
 
 
-def build_and_load() -> None:
+def cli() -> None:
     """Reads the command line, builds what is named (all by default), and loads it unless told not to."""
     parser = argparse.ArgumentParser(prog="python -m scripts.images", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="ROLE", help=f"some of: {', '.join(i.name for i in IMAGES)}")
@@ -270,17 +303,26 @@ def build_and_load() -> None:
         raise Problem(f"there is no image {sorted(unknown)[0]}; there are {', '.join(i.name for i in IMAGES)}")
     if not arguments.no_load:
         cluster.takes_images()
+    chosen = [image for image in IMAGES if not arguments.names or image.name in arguments.names]
+    with alone("images"):
+        make_all(chosen, load=not arguments.no_load)
+
+
+def make_all(chosen: list[Image], *, load: bool) -> None:
+    """Builds, measures and loads; then nothing is left of what went before."""
     cache = cache_root() / "images"
     cache.mkdir(parents=True, exist_ok=True)
     engine = _engine(cache)
     base = engine.base()
-    for image in IMAGES:
-        if not arguments.names or image.name in arguments.names:
-            archive = make(image, engine, cache, base)
-            check(image, engine)
-            if not arguments.no_load:
-                cluster.load(archive)
+    for image in chosen:
+        archive = make(image, engine, cache, base)
+        check(image, engine)
+        if load:
+            cluster.load(archive)
+    engine.prune()
+    if load:
+        cluster.forget({image.reference for image in IMAGES})
 
 
 if __name__ == "__main__":
-    sys.exit(main(build_and_load))
+    sys.exit(main(cli))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -58,6 +61,95 @@ def test_every_role_installs_extras_that_exist() -> None:
     named = re.findall(r"extras=([a-z,]+)", INSTALL.read_text())
     assert len(named) == len(ROLES)
     assert {extra for group in named for extra in group.split(",")} <= set(extras)
+
+
+ROLE_IMPORTS = {
+    "operator": ("operators.main", "cryptoai.cli"),
+    "bot": (
+        "cryptoai.cli",
+        "cryptoai.cli.bot",
+        "cryptoai.cli.cluster",
+        "cryptoai.cli.data",
+        "cryptoai.cli.features",
+        "cryptoai.cli.models",
+        "cryptoai.cli.tapes",
+        "cryptoai.data_universe.adapters.feast_store",
+        "cryptoai.execution.adapters.http_model",
+        "cryptoai.execution.adapters.kube_watch",
+        "feast",
+        "feast.infra.offline_stores.duckdb",
+        "feast.infra.online_stores.redis",
+        "feature_repo.definitions",
+    ),
+    "serve": ("bentos.serve", "bentos.service", "bentos.metrics", "cryptoai.decision_engine.inference", "bentoml"),
+}
+# Imports what it is given, with every package of the environment out of reach but those named on standard input.
+WITHOUT_THE_REST = """
+import importlib, importlib.metadata, sys
+from importlib.machinery import PathFinder
+carried = set(sys.stdin.read().split())
+owners = importlib.metadata.packages_distributions()
+class Wall(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        found = {n.lower().replace("_", "-").replace(".", "-") for n in owners.get(name.partition(".")[0], [])}
+        return None if found and not found & carried else PathFinder.find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Wall
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+
+
+def carried(role: str) -> set[str]:
+    """The distributions that a role's extras bring, by their canonical names, as this environment has them."""
+    (extras,) = re.findall(rf"{role}\) extras=([a-z,]+)", INSTALL.read_text())
+    found: set[str] = set()
+    waiting = [("cryptoai", extra) for extra in ["", *extras.split(",")]]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        found.add(name)
+        for needed in requirements(name):
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                waiting += [(canonicalize_name(needed.name), each) for each in ["", *needed.extras]]
+    return found
+
+
+def requirements(name: str) -> list[Requirement]:
+    """Ours from pyproject.toml, for the installed copy may be older; others' as installed, none if they are not."""
+    if name != "cryptoai":
+        try:
+            return [Requirement(line) for line in importlib.metadata.requires(name) or []]
+        except importlib.metadata.PackageNotFoundError:
+            return []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = [(e, line) for e, lines in project["optional-dependencies"].items() for line in lines]
+    return [Requirement(line) for line in project["dependencies"]] + [
+        Requirement(f"{line}; extra == '{extra}'") for extra, line in optional
+    ]
+
+
+@pytest.mark.parametrize("role", ROLE_IMPORTS)
+def test_a_role_imports_nothing_that_its_image_lacks(role: str) -> None:
+    """Its programs start with only the packages of its extras in reach."""
+    names = carried(role) - {"mypy"}  # docker/slim.sh takes it out
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_THE_REST, *ROLE_IMPORTS[role]],
+        input=" ".join(names), capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_role_carries_what_another_is_for() -> None:
+    """torch only where a bundle is evaluated, the feature store only where features are, the operator neither."""
+    has = {role: carried(role) for role in ROLE_IMPORTS}
+    assert {role for role in has if "torch" in has[role]} == {"serve"}
+    assert {role for role in has if {"feast", "pyarrow", "numba"} & has[role]} == {"bot"}
+    assert {role for role in has if "kopf" in has[role]} == {"operator"}
+    assert not {role for role in has if {"polars", "ccxt", "kubernetes", "playwright"} & has[role]}
 
 
 def test_every_copied_source_exists_and_reaches_the_builder() -> None:
@@ -134,9 +226,9 @@ def test_the_operator_carries_what_it_runs_and_nothing_else(tmp_path: Path) -> N
     installed = {line.lower().replace("_", "-") for line in listed.splitlines() if "==" in line}
     assert installed <= pins, f"not as pinned: {sorted(installed - pins)}"
     names = {line.split("==")[0] for line in installed}
-    assert {"kopf", "kubernetes", "pydantic"} <= names
-    assert not names & {"torch", "feast", "bentoml", "numpy", "ccxt"}
-    run = "import cryptoai.core.config, cryptoai.core.journal, cryptoai.core.bundle, kopf, kubernetes; print('fine')"
+    assert {"kopf", "aiohttp", "pydantic"} <= names
+    assert not names & {"torch", "feast", "bentoml", "numpy", "ccxt", "kubernetes"}
+    run = "import cryptoai.core.config, cryptoai.core.journal, cryptoai.core.bundle, kopf; print('fine')"
     done = subprocess.run([venv / "bin/python", "-c", run], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout == "fine\n"
     told = subprocess.run([venv / "bin/cryptoai", "--help"], capture_output=True, text=True, check=True, cwd=tmp_path)

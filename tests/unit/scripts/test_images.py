@@ -24,7 +24,11 @@ def test_every_role_has_its_image() -> None:
     names = [image.reference for image in images.IMAGES]
     assert names == [f"localhost/cryptoai/{n}:{images.version()}" for n in ("redis", "operator", "bot", "serve")]
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", images.version())
-    assert [image.limit_mb for image in images.IMAGES if image.name == "operator"] == [200]
+    assert {image.name: image.limit_mb for image in images.IMAGES if image.installs} == {
+        "operator": 200,
+        "bot": 850,
+        "serve": 1100,
+    }
 
 
 def test_what_is_copied_is_what_the_key_covers() -> None:

@@ -184,3 +184,14 @@ def test_nothing_is_asked_of_containerd_without_need(files: Layout, monkeypatch:
     native.forget(files, {"localhost/cryptoai/bot:0.1.0", "localhost/cryptoai/serve:0.1.0"})
     assert [words[:3] for words in asked] == [["images", "ls"], ["images", "rm", "--sync"]]
     assert asked[1][3:] == native.stale(LISTED, {"localhost/cryptoai/bot:0.1.0", "localhost/cryptoai/serve:0.1.0"})
+
+
+def test_a_kubelet_in_haste_is_made_of_the_source_it_was_found_in(tmp_path: Path) -> None:
+    """Each wait is shortened once; another source is refused by the file's name."""
+    for name, (slow, _) in build.HASTE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"const {slow}")
+    build.hasten(tmp_path)
+    assert [(tmp_path / name).read_text() for name in build.HASTE] == [f"const {q}" for _, q in build.HASTE.values()]
+    with pytest.raises(Problem, match="kubelet.go"):
+        build.hasten(tmp_path)
