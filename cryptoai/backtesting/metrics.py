@@ -28,9 +28,11 @@ __all__ = [
     "kurtosis",
     "performance",
     "period_returns",
+    "rolling_sharpe",
     "sharpe",
     "skewness",
     "sortino",
+    "tail_ratio",
     "value_at_risk",
     "volatility",
 ]
@@ -71,6 +73,7 @@ class Performance:
     var_95: float | None
     es_95: float | None
     skew: float | None
+    tail_ratio: float | None
     cagr: float | None
     volatility: float | None
     sharpe: float | None
@@ -144,6 +147,26 @@ def kurtosis(returns: Floats) -> float | None:
     return _moment(returns, 4)
 
 
+def tail_ratio(returns: Floats) -> float | None:
+    """|95th percentile| over |5th percentile|, linear quantiles: above 1 the good tail is longer; None without one."""
+    if not len(returns):
+        return None
+    low, high = (abs(float(np.quantile(returns, p))) for p in (0.05, 0.95))
+    return high / low if low > 0 else None
+
+
+def rolling_sharpe(returns: Floats, window: int, periods_per_year: float) -> Floats:
+    """Sharpe ratio of the last `window` returns, float64[n]; NaN before the window is full or without variation."""
+    found = np.full(len(returns), np.nan)
+    if len(returns) < window or window < 2:
+        return found
+    views = np.lib.stride_tricks.sliding_window_view(returns, window)
+    spread = views.std(axis=1, ddof=1)
+    moving = views.max(axis=1) > views.min(axis=1)
+    found[window - 1 :][moving] = views.mean(axis=1)[moving] / spread[moving] * math.sqrt(periods_per_year)
+    return found
+
+
 def performance(times: Ints, equity: Floats) -> Performance:
     """Every figure of one curve: times int64[n] ns and equity float64[n] > 0, evenly sampled, n >= 2."""
     returns = period_returns(equity)
@@ -170,6 +193,7 @@ def performance(times: Ints, equity: Floats) -> Performance:
         var_95=value_at_risk(returns),
         es_95=expected_shortfall(returns),
         skew=skewness(returns),
+        tail_ratio=tail_ratio(returns),
         cagr=growth,
         volatility=yearly(volatility),
         sharpe=yearly(sharpe),

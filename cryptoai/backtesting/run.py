@@ -25,7 +25,7 @@ from cryptoai.execution.kernel import Kernel
 from cryptoai.execution.ports import JournalSink, Market, Model
 from cryptoai.risk_engine.kill_switch import KillSwitch
 
-__all__ = ["BacktestResult", "MemoryJournal", "Replay", "grid", "latency_ns", "run_backtest"]
+__all__ = ["BacktestResult", "MemoryJournal", "Replay", "grid", "latency_ns", "replay_into", "run_backtest"]
 
 OnStep = Callable[[int, Kernel], None]
 
@@ -97,12 +97,18 @@ def run_backtest(
     disk = Journal(journal_path, durable=durable) if journal_path is not None else None
     try:
         sink = MemoryJournal(disk)
-        kernel = _kernel(replay, sink, kill_switch or KillSwitch())
-        _step_through(kernel, grid(replay), on_step)
+        replay_into(replay, sink, kill_switch=kill_switch, on_step=on_step)
     finally:
         if disk is not None:
             disk.close()
     return BacktestResult(replay, journal_path, read_ledger(sink.records))
+
+
+def replay_into(
+    replay: Replay, sink: JournalSink, *, kill_switch: KillSwitch | None = None, on_step: OnStep | None = None
+) -> None:
+    """The replay itself: everything that happens goes into `sink`, nothing is read back."""
+    _step_through(_kernel(replay, sink, kill_switch or KillSwitch()), grid(replay), on_step)
 
 
 def grid(replay: Replay) -> range:

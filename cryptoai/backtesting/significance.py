@@ -1,4 +1,4 @@
-"""How much of a result may be luck: probabilistic and deflated Sharpe ratio, block-bootstrap intervals.
+"""How much of a result may be luck: deflated Sharpe ratio, probability of overfitting, block-bootstrap intervals.
 
 The report and training's evidence call it. It must never draw from anything but the generator it is handed.
 """
@@ -8,14 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from cryptoai.backtesting.metrics import kurtosis, sharpe, skewness
+from cryptoai.core.errors import DataError
 
-__all__ = ["Interval", "block_bootstrap", "deflated_sharpe", "expected_best_sharpe", "probabilistic_sharpe"]
+__all__ = [
+    "Interval",
+    "Overfitting",
+    "block_bootstrap",
+    "deflated_sharpe",
+    "expected_best_sharpe",
+    "overfitting",
+    "probabilistic_sharpe",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,6 +70,58 @@ def deflated_sharpe(returns: Floats, trials: int = 1, variance: float | None = N
         return None
     spread = 1.0 / (len(returns) - 1) if variance is None else variance
     return probabilistic_sharpe(ratio, expected_best_sharpe(trials, spread), len(returns), skew, kurt)
+
+
+@dataclass(frozen=True, slots=True)
+class Overfitting:
+    """Of the strategy chosen in sample, over all symmetric splits.
+
+    probability: share of splits in which it does no better than the median strategy out of sample (PBO); loss: share in
+    which its out-of-sample mean return is not above zero; slope: of its out-of-sample on its in-sample Sharpe ratio,
+    None if all splits chose at the same ratio.
+    """
+
+    probability: float
+    loss: float
+    slope: float | None
+    splits: int
+
+
+def overfitting(returns: Floats, blocks: int = 10) -> Overfitting:
+    """Combinatorially symmetric cross-validation over returns float64[n, strategies] (Bailey, Borwein, López de Prado
+    and Zhu 2017).
+
+    `blocks` is even; each of the C(blocks, blocks/2) halves chooses the strategy with the best Sharpe ratio, the other
+    half judges it. DataError for fewer than two strategies or fewer than two returns a block.
+    """
+    if returns.ndim != 2 or returns.shape[1] < 2 or blocks < 2 or blocks % 2 or len(returns) < 2 * blocks:
+        raise DataError(
+            f"overfitting needs returns of at least two strategies and an even number of blocks with two returns each,"
+            f" not {returns.shape} in {blocks}"
+        )
+    parts = np.array_split(np.arange(len(returns)), blocks)
+    choices = list(combinations(range(blocks), blocks // 2))
+    inside, outside = np.empty(len(choices)), np.empty(len(choices))
+    worse = lost = 0.0
+    for at, chosen in enumerate(choices):
+        rows = np.concatenate([parts[i] for i in chosen])
+        rest = np.concatenate([parts[i] for i in range(blocks) if i not in chosen])
+        trained, judged = _ratios(returns[rows]), _ratios(returns[rest])
+        best = int(np.argmax(trained))
+        rank = (np.sum(judged < judged[best]) + 0.5 * (np.sum(judged == judged[best]) + 1)) / (len(judged) + 1)
+        worse += rank <= 0.5
+        lost += float(np.mean(returns[rest, best])) <= 0.0
+        inside[at], outside[at] = trained[best], judged[best]
+    spread = float(np.var(inside))
+    slope = float(np.mean((inside - inside.mean()) * (outside - outside.mean()))) / spread if spread > 0 else None
+    return Overfitting(worse / len(choices), lost / len(choices), slope, len(choices))
+
+
+def _ratios(returns: Floats) -> Floats:
+    """Per-period Sharpe ratio of each column; 0 without variation."""
+    spread = returns.std(axis=0, ddof=1)
+    ratios: Floats = np.divide(returns.mean(axis=0), spread, out=np.zeros(returns.shape[1]), where=spread > 0)
+    return ratios
 
 
 def block_bootstrap(
