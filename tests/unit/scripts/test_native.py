@@ -193,5 +193,5 @@ def test_a_kubelet_in_haste_is_made_of_the_source_it_was_found_in(tmp_path: Path
         (tmp_path / name).write_text(f"const {slow}")
     build.hasten(tmp_path)
     assert [(tmp_path / name).read_text() for name in build.HASTE] == [f"const {q}" for _, q in build.HASTE.values()]
-    with pytest.raises(Problem, match="kubelet.go"):
+    with pytest.raises(Problem, match=r"kubelet\.go"):
         build.hasten(tmp_path)
