@@ -12,14 +12,13 @@ Two kinds of memory:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, QUOTE, TRADE, Bytes, Ints
+from cryptoai.data_universe.feature_kernel_micro import Moves, Reals, forget_moves, inner, moves, observe, solve
 from cryptoai.data_universe.jit import njit
 from cryptoai.data_universe.market_microstructure.book import (
     Arrays,
@@ -29,27 +28,18 @@ from cryptoai.data_universe.market_microstructure.book import (
     book_top,
 )
 
-__all__ = ["LEVELS", "RING", "SLOT_NS", "Memory", "advance", "close_slots", "inner", "remember", "update"]
-
-Reals = npt.NDArray[np.float64]
+__all__ = ["LEVELS", "MOST_BUCKETS", "RING", "SLOT_NS", "Memory", "advance", "close_slots", "remember", "update"]
 
 SLOT_NS = 100_000_000
+SLOTS_A_SECOND = 10
 RING = 512
 """Slots kept: 51.2 s, more than the longest window of 30 s."""
 LEVELS = 10
 NO_ASK = 1 << 40
 """Price of an ask level that does not exist; a bid level that does not exist has price 0."""
 NEAR = 5e-4
-
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def inner(function: Function) -> Function:
-    """Compiles what only compiled code calls: cached as part of its caller, no Python face, so it builds fast."""
-    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True}
-    compiled: Function = njit(**options)(function)
-    return compiled
-
+MOST_BUCKETS = 50
+"""Volume buckets kept for VPIN."""
 
 # whole numbers of a Memory
 (
@@ -61,7 +51,7 @@ def inner(function: Function) -> Function:
 ) = range(27)  # fmt: skip
 
 # real numbers of a Memory
-TICK, LINEAR, INVERSE, BUCKET, BUCKET_BUY, BUCKET_SELL, VPIN_10, VPIN_50, SLOT_SIGNED, SLOT_NOTIONAL = range(10)
+TICK, LINEAR, INVERSE, BUCKET, BUCKET_BUY, BUCKET_SELL, SLOT_SIGNED, SLOT_NOTIONAL = range(8)
 
 # rows of `sums`
 (
@@ -72,7 +62,10 @@ TICK, LINEAR, INVERSE, BUCKET, BUCKET_BUY, BUCKET_SELL, VPIN_10, VPIN_50, SLOT_S
 SUMS = LEVEL_OFI + LEVELS
 
 # columns of `ring`
-LOG_MID, SPREAD, SIGNED, NOTIONAL, TOUCH_DEPTH = range(5)
+LOG_MID, SPREAD, SIGNED, NOTIONAL, TOUCH_DEPTH, SPREAD_TICKS = range(6)
+
+# columns of `buckets`
+IMBALANCE, VOLUME = range(2)
 
 # rows of `top`
 TOP_BIDS, TOP_BID_QTYS, TOP_ASKS, TOP_ASK_QTYS = range(4)
@@ -87,20 +80,23 @@ class Memory(NamedTuple):
     ring: Reals
     top: Ints
     fresh: Ints
+    buckets: Reals
+    micro: Moves
 
 
 def remember(instrument: Instrument) -> Memory:
     """An empty memory of `instrument`; notional = ticks * steps * LINEAR + steps * INVERSE."""
     whole = np.zeros(27, np.int64)
     whole[[SLOT, SINCE, SINCE_SLOT]] = -1
-    real = np.zeros(10)
+    real = np.zeros(8)
     real[TICK] = float(instrument.tick)
     if instrument.contract is Contract.INVERSE:
         real[INVERSE] = float(instrument.step * instrument.contract_size)
     else:
         real[LINEAR] = float(instrument.tick * instrument.step)
     levels = np.zeros((2, 4, LEVELS), np.int64)
-    return Memory(whole, real, np.zeros((SUMS, 3)), np.full((RING, 5), np.nan), levels[0], levels[1])
+    ring, buckets = np.full((RING, 6), np.nan), np.zeros((MOST_BUCKETS, 2))
+    return Memory(whole, real, np.zeros((SUMS, 3)), ring, levels[0], levels[1], buckets, moves())
 
 
 @njit(error_model="numpy")
@@ -159,6 +155,8 @@ def close_slots(memory: Memory, slot: int) -> None:
     whole, real = memory.whole, memory.real
     current = whole[SLOT]
     if current >= 0 and slot > current:
+        if slot // SLOTS_A_SECOND > current // SLOTS_A_SECOND:
+            solve(memory.micro)
         _record(memory, current, real[SLOT_SIGNED], real[SLOT_NOTIONAL])
         for quiet in range(max(current + 1, slot - RING), slot):
             _record(memory, quiet, 0.0, 0.0)
@@ -171,11 +169,12 @@ def _record(memory: Memory, slot: int, signed: float, notional: float) -> None:
     whole, record = memory.whole, memory.ring[slot % RING]
     record[SIGNED], record[NOTIONAL] = signed, notional
     if whole[SINCE] < 0:
-        record[LOG_MID] = record[SPREAD] = record[TOUCH_DEPTH] = np.nan
+        record[LOG_MID] = record[SPREAD] = record[SPREAD_TICKS] = record[TOUCH_DEPTH] = np.nan
         return
     mid = 0.5 * (whole[BID_PRICE] + whole[ASK_PRICE])
     record[LOG_MID] = math.log(mid)
-    record[SPREAD] = 1e4 * (whole[ASK_PRICE] - whole[BID_PRICE]) / mid
+    record[SPREAD_TICKS] = whole[ASK_PRICE] - whole[BID_PRICE]
+    record[SPREAD] = 1e4 * record[SPREAD_TICKS] / mid
     record[TOUCH_DEPTH] = whole[BID_QTY] + whole[ASK_QTY]
 
 
@@ -192,6 +191,7 @@ def _forget(memory: Memory) -> None:
         whole[k] = 0
     whole[SINCE] = whole[SINCE_SLOT] = -1
     whole[SNAPSHOT] = 1
+    forget_moves(memory.micro)
 
 
 @inner
@@ -306,6 +306,7 @@ def _touch(memory: Memory, event_time: int, bid: tuple[int, int], ask: tuple[int
         _add(sums, OFI, float(_flow(old_bid, bid, old_ask, ask)))
         _add(sums, DEPTH, 0.5 * (bid[1] + ask[1]))
         _add(sums, TOUCHES, 1.0)
+        observe(memory.micro, (old_bid, old_ask), (bid, ask))
     whole[BID_PRICE], whole[BID_QTY] = bid
     whole[ASK_PRICE], whole[ASK_QTY] = ask
 
@@ -327,7 +328,7 @@ def _trade(memory: Memory, sign: int, price: int, qty: int) -> None:
         mid = 0.5 * (whole[BID_PRICE] + whole[ASK_PRICE])
         _add(sums, EFFECTIVE, qty * 2e4 * sign * (price - mid) / mid)
         if whole[NOW] - whole[SINCE] >= 30_000_000_000:
-            _toxicity(whole, real, (sums[BUY_QTY, 2] + sums[SELL_QTY, 2]) / 30, sign, float(qty))
+            _toxicity(memory, (sums[BUY_QTY, 2] + sums[SELL_QTY, 2]) / 30, sign, float(qty))
     whole[TRADES] += 1
     whole[TRADE_KNOWN] = whole[NOW]
 
@@ -344,9 +345,10 @@ def _signs(whole: Ints, sums: Reals, sign: int) -> None:
 
 
 @inner
-def _toxicity(whole: Ints, real: Reals, size: float, sign: int, qty: float) -> None:
-    """VPIN over volume buckets of `size` steps, fixed when a bucket opens; a trade may fill several."""
-    for _ in range(200):
+def _toxicity(memory: Memory, size: float, sign: int, qty: float) -> None:
+    """VPIN's volume buckets of `size` steps, fixed when a bucket opens; a trade may fill several."""
+    whole, real = memory.whole, memory.real
+    for _ in range(4 * MOST_BUCKETS):
         if real[BUCKET] == 0.0:
             real[BUCKET] = max(math.floor(size), 1.0)
         part = min(qty, real[BUCKET] - real[BUCKET_BUY] - real[BUCKET_SELL])
@@ -354,8 +356,7 @@ def _toxicity(whole: Ints, real: Reals, size: float, sign: int, qty: float) -> N
         qty -= part
         if real[BUCKET_BUY] + real[BUCKET_SELL] < real[BUCKET]:
             return
-        imbalance = abs(real[BUCKET_BUY] - real[BUCKET_SELL]) / real[BUCKET]
+        filled = memory.buckets[whole[BUCKETS] % MOST_BUCKETS]
+        filled[IMBALANCE], filled[VOLUME] = abs(real[BUCKET_BUY] - real[BUCKET_SELL]), real[BUCKET]
         whole[BUCKETS] += 1
-        real[VPIN_10] += (imbalance - real[VPIN_10]) * max(1.0 / whole[BUCKETS], 2.0 / 11.0)
-        real[VPIN_50] += (imbalance - real[VPIN_50]) * max(1.0 / whole[BUCKETS], 2.0 / 51.0)
         real[BUCKET] = real[BUCKET_BUY] = real[BUCKET_SELL] = 0.0

@@ -7,23 +7,30 @@ Portfolio features are not here; they belong to one bot and are merged by `state
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cryptoai.core.errors import DataError
-from cryptoai.core.instruments import Instrument
+from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.events import EventArray, Ints
-from cryptoai.data_universe.feature_kernel import EVENT_TIME, NOW, Reals, remember, update
+from cryptoai.data_universe.facts import Facts
+from cryptoai.data_universe.feature_kernel import ASK_PRICE, BID_PRICE, EVENT_TIME, NOW, SINCE, remember, update
 from cryptoai.data_universe.feature_kernel_emit import COMPUTED, constants, emit
+from cryptoai.data_universe.feature_kernel_facts import KIND_CODES, remember_facts, update_facts
+from cryptoai.data_universe.feature_kernel_facts_emit import FROM_FACTS, emit_facts
+from cryptoai.data_universe.feature_kernel_micro import Reals
 from cryptoai.data_universe.market_microstructure.book import Book
 
 __all__ = ["Batch", "FeatureEngine", "batch"]
 
 Mask = npt.NDArray[np.bool_]
-_PLACES = np.array([schema.index(name) for name in COMPUTED])
+_PLACES = np.array([schema.index(name) for name in (*COMPUTED, *FROM_FACTS)])
 
 
 class _Side:
@@ -49,7 +56,8 @@ class _Side:
 class FeatureEngine:
     """Incremental features of `instrument`, with `companion` (its spot market) if there is one.
 
-    Feed every row known by `now` on both sides, then `emit(now)`; how the rows are cut into calls changes nothing.
+    Feed every row and fact known by `now`, then `emit(now)`; how they are cut into calls, and in which order the calls
+    of different tapes come, changes nothing.
     """
 
     def __init__(self, instrument: Instrument, companion: Instrument | None = None) -> None:
@@ -57,8 +65,11 @@ class FeatureEngine:
         self.companion = companion
         self._own = _Side(instrument)
         self._spot = _Side(companion) if companion else None
-        self._static = constants(instrument)
-        self._raw: Reals = np.empty(len(COMPUTED))
+        self._facts = remember_facts()
+        self._fed = [0] * len(KIND_CODES)
+        listed = -1 if instrument.listed is None else instrument.listed
+        self._asset = (constants(instrument), listed)
+        self._raw: Reals = np.empty(len(COMPUTED) + len(FROM_FACTS))
         self._now = 0
 
     @property
@@ -76,26 +87,47 @@ class FeatureEngine:
             raise DataError(f"{self.instrument.id} has no spot companion here; give FeatureEngine one")
         self._feed(self._spot, events, start, stop)
 
+    def update_facts(self, facts: Facts, start: int = 0, stop: int | None = None) -> None:
+        """Applies rows [start, stop) of one kind of fact about the instrument, its chain or the news.
+
+        Kinds that no feature is made of (candles) are passed over; DataError if a row comes too late to be believed.
+        """
+        stop = len(facts) if stop is None else stop
+        if facts.kind not in KIND_CODES or start >= stop:
+            return
+        code, first = KIND_CODES[facts.kind], int(facts.known_at[start])
+        if first < max(self._now, self._fed[code]):
+            late = max(self._now, self._fed[code])
+            raise DataError(f"a fact of {facts.kind} known at {first} came after {late} was seen")
+        self._fed[code] = int(facts.known_at[stop - 1])
+        # Copies have one memory layout, whatever the source had, so that nothing is compiled while trading.
+        columns = [np.array(part[start:stop]) for part in (facts.event_time, facts.known_at, facts.values)]
+        update_facts(self._facts, code, *columns, 0, stop - start)
+
     def emit(self, now_ns: int) -> tuple[Reals, Mask, int]:
-        """(values float64[200] with 0.0 where missing, mask bool[200], event time of the newest fact)."""
+        """(values float64[200] with 0.0 where missing, mask bool[200], event time of the newest market event)."""
         spot = self._spot or self._own
-        newest = max(int(self._own.memory.whole[NOW]), int(spot.memory.whole[NOW]), self._now)
+        newest = max(int(self._own.memory.whole[NOW]), int(spot.memory.whole[NOW]), self._now, *self._fed)
         if now_ns < newest:
             raise DataError(f"features at {now_ns} were asked for after facts or features of {newest} were seen")
         self._now = now_ns
-        emit(
-            self._own.memory,
-            spot.memory,
-            self._spot is not None,
-            self._own.book.arrays,
-            now_ns,
-            self._static,
-            self._raw,
-        )
+        memories = (self._own.memory, spot.memory)
+        book = self._own.book.arrays
+        emit(memories, self._spot is not None, book, now_ns, self._asset, self._raw[: len(COMPUTED)])
+        emit_facts(self._facts, now_ns, self._contract_worth(), self._raw[len(COMPUTED) :])
         known = np.isfinite(self._raw)
         values, mask = np.zeros(schema.WIDTH), np.zeros(schema.WIDTH, np.bool_)
         values[_PLACES], mask[_PLACES] = np.where(known, self._raw, 0.0), known
-        return values, mask, max(int(side.memory.whole[EVENT_TIME]) for side in (self._own, spot))
+        return values, mask, max(int(memory.whole[EVENT_TIME]) for memory in memories)
+
+    def _contract_worth(self) -> float:
+        """Quote units that one contract of open interest is worth, NaN while there is no mid."""
+        whole = self._own.memory.whole
+        if self.instrument.contract is Contract.INVERSE:
+            return float(self.instrument.contract_size)
+        if whole[SINCE] < 0:
+            return math.nan
+        return 0.5 * float(whole[BID_PRICE] + whole[ASK_PRICE]) * float(self.instrument.tick)
 
     def _feed(self, side: _Side, events: EventArray, start: int, stop: int | None) -> None:
         stop = len(events) if stop is None else stop
@@ -112,18 +144,35 @@ class Batch(NamedTuple):
     event_times: Ints
 
 
-def batch(engine: FeatureEngine, events: EventArray, spot_events: EventArray | None, times: Ints) -> Batch:
+def batch(
+    engine: FeatureEngine,
+    events: EventArray,
+    spot_events: EventArray | None,
+    times: Ints,
+    facts: Sequence[Facts] = (),
+) -> Batch:
     """Features at `times`, int64[n] ascending ns, from a fresh engine that is fed as it would be in a stream."""
     shape = (len(times), schema.WIDTH)
     rows = Batch(np.zeros(shape), np.zeros(shape, np.bool_), np.zeros(len(times), np.int64))
-    own = spot = 0
+    feeds: list[tuple[Callable[[int, int], None], list[int]]] = [
+        (functools.partial(feed, tape), np.searchsorted(tape.known_at, times, side="right").tolist())
+        for feed, tape in _tapes(engine, events, spot_events, facts)
+    ]
+    done = [0] * len(feeds)
     for row, now in enumerate(times.tolist()):
-        until = events.until(now)
-        engine.update(events, own, until)
-        own = until
-        if spot_events is not None:
-            until = spot_events.until(now)
-            engine.update_spot(spot_events, spot, until)
-            spot = until
+        for k, (feed, untils) in enumerate(feeds):
+            if untils[row] > done[k]:
+                feed(done[k], untils[row])
+                done[k] = untils[row]
         rows.values[row], rows.mask[row], rows.event_times[row] = engine.emit(now)
     return rows
+
+
+def _tapes(
+    engine: FeatureEngine, events: EventArray, spot_events: EventArray | None, facts: Sequence[Facts]
+) -> Iterator[tuple[Callable[..., None], EventArray | Facts]]:
+    yield engine.update, events
+    if spot_events is not None:
+        yield engine.update_spot, spot_events
+    for one in facts:
+        yield engine.update_facts, one

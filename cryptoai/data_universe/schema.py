@@ -53,8 +53,8 @@ SOURCES = {
     "open_interest": "open interest of the perpetual",
     "liquidations": "forced orders",
     "positioning": "long/short ratios published by the venue",
-    "onchain": "a node or a chain data provider",
-    "events": "calendars, news and status feeds",
+    "onchain": "a node or a chain data provider (`onchain.metrics`)",
+    "news": "classified news, announcements and status messages (`market_events.taxonomy`)",
 }
 """Every feed that a feature may name."""
 
@@ -65,7 +65,7 @@ class Feature:
 
     `window` is a span such as '5 s', or 'now'; `missing` says when the mask is 0 although the feed is there.
     In formulas: b, a are best bid and ask, qb, qa their sizes, m = (a+b)/2, s the aggressor's sign, q a quantity, p a price,
-    N a notional in quote units; E_W is a sum that decays with exp(-age/W), S_W a sum over the last W of 100 ms slots,
+    N a notional in quote units, x a signed one; E_W is a sum that decays with exp(-age/W), S_W a sum over the last W of 100 ms slots,
     r a slot's log return of m; log1p(x) = ln(1+x), slog(x) = sign(x) log1p(|x|).
     """
 
@@ -80,10 +80,12 @@ class Feature:
 
 
 COLD = "before the window was seen whole since the start or the last gap"
+LEVEL_COLD = "as cold, or before a whole book is known"
 NO_TRADES = "as cold, or fewer than 0.05 effective trades in the window"
 NO_BOOK = "before a whole book is known"
 NO_TOUCH = "before the first valid best quotes"
-NO_FEED = "while the feed is absent"
+NO_QUOTES = "before both touches are known"
+UNMOVED = "as cold, or nothing moved"
 
 CONT = "Cont, Kukanov & Stoikov 2014, The price impact of order book events"
 MLOFI = "Xu, Gould & Howison 2019, Multi-level order-flow imbalance; Cont, Cucuringu & Zhang 2023"
@@ -112,6 +114,12 @@ HONG = "Hong & Yogo 2012, What does futures market interest tell us"
 CASCADE = "Brunnermeier & Pedersen 2009, Market liquidity and funding liquidity"
 CHAIN = "Liu & Tsyvinski 2021, Risks and returns of cryptocurrency"
 COIN = "Coin Metrics 2023, network data methodology"
+RESILIENCE = "Kempf, Mayston & Yadav 2009, Resiliency in limit order book markets: a dynamic view"
+OOMEN = "Gatheral & Oomen 2010, Zero-intelligence realized variance estimation"
+MEMPOOL = "Easley, O'Hara & Basu 2019, From mining to markets: the evolution of bitcoin transaction fees"
+WHALES = "Griffin & Shams 2020, Is Bitcoin really untethered"
+BURST = "Barber & Odean 2008, All that glitters: attention and news"
+LISTING = "Ante 2019, Market reaction to exchange listings of cryptocurrencies"
 NEWS = "Tetlock 2007, Giving content to investor sentiment"
 ANNOUNCE = "Lucca & Moench 2015, The pre-FOMC announcement drift"
 CALENDAR = "Andersen & Bollerslev 1997, Intraday periodicity and volatility persistence"
@@ -160,7 +168,7 @@ def _flow() -> list[Feature]:
             "level depths",
             "5 s",
             "book",
-            COLD,
+            LEVEL_COLD,
             MLOFI,
         )
         for m in range(1, 11)
@@ -191,7 +199,7 @@ def _flow() -> list[Feature]:
         Feature(
             f"vpin_{n}",
             "flow",
-            f"exponential mean over {n} buckets of |buys - sells| / bucket; a bucket is the 30 s mean volume of 1 s",
+            f"sum of |buys - sells| / sum of volume over the last {n} full buckets; a new bucket holds the 30 s mean volume of 1 s",
             "share",
             f"{n} buckets",
             "trades",
@@ -203,7 +211,7 @@ def _flow() -> list[Feature]:
     return [
         *f(FAST, "ofi", "E_W(e) / mean touch depth, e = 1[b>=b']qb - 1[b<=b']qb' - 1[a<=a']qa + 1[a>=a']qa'", "touch depths", "book", COLD, CONT),
         *levels,
-        *f((1, 30), "ofi_deep", "mean over 10 levels of E_W(e_m) / mean depth of a level", "level depths", "book", COLD, MLOFI),
+        *f((1, 30), "ofi_deep", "mean over 10 levels of E_W(e_m) / mean depth of a level", "level depths", "book", LEVEL_COLD, MLOFI),
         *f(FAST, "trade_imbalance", "E_W(s q) / E_W(q)", "share", "trades", NO_TRADES, CHORDIA),
         *f(FAST, "count_imbalance", "E_W(s) / E_W(1)", "share", "trades", NO_TRADES, CHORDIA),
         *f(FAST, "net_notional", "slog(E_W(s N))", "ln(1+quote)", "trades", COLD, CHORDIA),
@@ -218,8 +226,8 @@ def _flow() -> list[Feature]:
         *f(SLOW, "kyle_lambda", "S_W(r x) / S_W(x x), x the slot's signed notional in millions", "bp per million quote", "trades", "as cold, or no trade in the window", KYLE),
         *f((30,), "hasbrouck_lambda", "S_W(r y) / S_W(y y), y = sign(x) sqrt(|x|)", "bp per sqrt(million quote)", "trades", "as cold, or no trade in the window", HASBROUCK),
         *f(FAST, "quote_rate", "log1p(E_W(changes of the touch) / W)", "ln(1+1/s)", "book", COLD, HAWKES),
-        *f((1, 5), "add_imbalance", "E_W(bid - ask quantity added) / E_W(added), within 5 bp of m", "share", "book", "as cold, or nothing added", EISLER),
-        *f((1, 5), "removal_imbalance", "E_W(bid - ask quantity removed) / E_W(removed), within 5 bp of m", "share", "book", "as cold, or nothing removed", EISLER),
+        *f((1, 5), "add_imbalance", "E_W(bid - ask quantity added) / E_W(added), within 5 bp of m", "share", "book", "as cold, or fewer than 0.05 effective level changes in the window", EISLER),
+        *f((1, 5), "removal_imbalance", "E_W(bid - ask quantity removed) / E_W(removed), within 5 bp of m", "share", "book", "as cold, or fewer than 0.05 effective level changes in the window", EISLER),
         *now[:1],
         *now[1:],
         *_one("flow", "trades", NO_TRADES, HAWKES, [
@@ -242,10 +250,17 @@ def _liquidity() -> list[Feature]:
         *_one("liquidity", *book, GOULD, [
             (f"book_imbalance_{n}", f"(Qb - Qa) / (Qb + Qa), Q the quantity of the best {n} levels", "share", "now") for n in (3, 5, 10)
         ]),
-        *_one("liquidity", "book", NO_TOUCH, STOIKOV, [("weighted_mid", "((b qa + a qb) / (qa + qb) - m) / m", "bp", "now")]),
-        *_one("liquidity", *book, STOIKOV, [
-            ("weighted_mid_5", "((Pb Qa + Pa Qb) / (Qa + Qb) - m) / m, P the mean price of the best 5 levels weighted by quantity", "bp", "now"),
-            *((f"{side}_depth_{n}", f"log1p(notional of the best {n} {side} levels)", "ln(1+quote)", "now") for side in ("bid", "ask") for n in (1, 5, 10)),
+        *_one("liquidity", "book", NO_TOUCH, OOMEN, [("weighted_mid", "((b qa + a qb) / (qa + qb) - m) / m", "bp", "now")]),
+        *_one("liquidity", "book", "before 1,000 changes of the touch since the start or the last gap", STOIKOV, [
+            ("micro_price", "G6(I, S) / m: expected sum of the next 6 moves of m, given the tenth I of qb / (qb + qa) and whether a - b is one tick; "
+             "the chain is counted up to the last whole second, both ways round, halved at 20,000 changes", "bp", "20,000 changes"),
+        ]),
+        *_one("liquidity", *book, HASBROUCK, [
+            (f"{side}_depth_{n}", f"log1p(notional of the best {n} {side} levels)", "ln(1+quote)", "now") for side in ("bid", "ask") for n in (1, 10)
+        ]),
+        *_one("liquidity", "book", "as cold, or it never changed", RESILIENCE, [
+            (f"{what}_resilience_30s", f"minus the slope of y_k - y_(k-1) on y_(k-1) over S_30s, y the slot's last {y}", "share per slot", "30 s")
+            for what, y in (("spread", "a - b"), ("depth", "qb + qa"))
         ]),
         *_one("liquidity", *book, "Kavajecz 1999, A specialist's quoted depth", [
             *((f"{side}_depth_{n}bp", f"log1p(notional of {side}s within {n} bp of m)", "ln(1+quote)", "now") for n in (5, 10) for side in ("bid", "ask")),
@@ -258,7 +273,7 @@ def _liquidity() -> list[Feature]:
             (f"{side}_gap", "mean distance between neighbouring levels of the best 10 / m", "bp", "now") for side in ("bid", "ask")
         ]),
         *_each(SLOW, Feature("amihud", "liquidity", "mean of |r| / N over slots of S_W with trades", "bp per million quote", "", "trades", "as cold, or no trade in the window", AMIHUD)),
-        *_one("liquidity", "book", COLD, ROLL, [("roll_spread_30s", "2 sqrt(max(0, -mean over S_30s of r_k r_{k-1}))", "bp", "30 s")]),
+        *_one("liquidity", "book", COLD, ROLL, [("roll_spread_30s", "2 sqrt(max(0, -mean over S_30s of r_k r_(k-1)))", "bp", "30 s")]),
         *_one("liquidity", "book", COLD, "Bouchaud, Farmer & Lillo 2009, How markets slowly digest changes in supply and demand", [
             ("touch_depth_ratio_30s", "ln((qb + qa) / mean over S_30s of the slot's last (qb + qa))", "ln ratio", "30 s")]),
         *_one("liquidity", "book", "before a whole book is known, or the book holds less within 20 bp", IRVINE, [
@@ -277,7 +292,7 @@ def _derivatives() -> list[Feature]:
         return _each(FAST, Feature(name, "derivatives", formula, unit, "", source, missing, reference))
 
     return [
-        *spot("before both touches are known", BASIS, [("basis", "ln(m / m_spot)", "bp", "now")]),
+        *spot(NO_QUOTES, BASIS, [("basis", "ln(m / m_spot)", "bp", "now")]),
         *_each(SLOW, Feature("basis_mean", "derivatives", "mean of ln(m / m_spot) over S_W", "bp", "", "spot", COLD, BASIS)),
         *each("basis_change", "ln(m / m_spot) now less W ago", "bp", "spot", COLD, BASIS),
         *spot(COLD, BASIS, [
@@ -293,68 +308,72 @@ def _derivatives() -> list[Feature]:
             ("spot_leads_30s", "correlation of r_k and r_spot_{k-1} over S_30s, 0 if nothing moved", "share", "30 s"),
             ("perp_leads_30s", "correlation of r_spot_k and r_{k-1} over S_30s, 0 if nothing moved", "share", "30 s"),
         ]),
-        *_one("derivatives", "funding", NO_FEED, FUNDING, [
-            ("funding_rate", "last paid funding, per interval", "bp", "now"),
-            ("funding_predicted", "funding that the venue predicts for the current interval", "bp", "now"),
-            ("funding_time", "time to the next funding / the interval's length", "share", "now"),
-        ]),
-        *_one("derivatives", "mark", NO_FEED, FUNDING, [("mark_premium", "ln(mark / index)", "bp", "now")]),
-        *_one("derivatives", "open_interest", NO_FEED, HONG, [
-            ("open_interest", "ln(open interest in quote units)", "ln quote", "now"),
-            ("open_interest_change_5m", "ln(open interest now / 5 min ago)", "ln ratio", "5 min"),
-        ]),
-        *_one("derivatives", "liquidations", NO_FEED, CASCADE, [
-            ("long_liquidations_1m", "log1p(notional of liquidated longs)", "ln(1+quote)", "1 min"),
-            ("short_liquidations_1m", "log1p(notional of liquidated shorts)", "ln(1+quote)", "1 min"),
-        ]),
-        *_one("derivatives", "positioning", NO_FEED, HONG, [("long_short_ratio", "ln(accounts long / accounts short)", "ln ratio", "5 min")]),
+        *_one("derivatives", "funding", "while the last payment is unknown or older than 2 of its intervals", FUNDING, [
+            ("funding_rate", "last paid funding * 8 h / its interval", "bp per 8 h", "now")]),
+        *_one("derivatives", "funding", "without an announcement of the last 15 min", FUNDING, [
+            ("funding_predicted", "funding that the venue announces for the current interval, per interval", "bp", "now")]),
+        *_one("derivatives", "funding", "as funding_rate and funding_predicted both", FUNDING, [
+            ("funding_time", "log1p(hours to the next payment: the one announced, else the last plus its interval), 0 if due", "ln(1+h)", "now")]),
+        *_one("derivatives", "mark", "without mark and index of the last 5 min", FUNDING, [("mark_premium", "ln(mark / index)", "bp", "now")]),
+        *_one("derivatives", "open_interest", "without a reading of the last 15 min, or without a value", HONG, [
+            ("open_interest", "ln(open interest in quote units: as published, else contracts at m)", "ln quote", "now")]),
+        *_one("derivatives", "open_interest", "as open_interest, or without a reading of the 15 min before", HONG, [
+            ("open_interest_change_5m", "ln(open interest now / as known 5 min ago on a grid of 5 s), in contracts if both are known, else in value", "ln ratio", "5 min")]),
+        *_one("derivatives", "liquidations", "until 1 min after the first and from 1 h after the last forced order", CASCADE, [
+            (f"{side}_liquidations_1m", f"log1p(notional of liquidated {side}s in the open second and the 59 before)", "ln(1+quote)", "1 min") for side in ("long", "short")]),
+        *_one("derivatives", "positioning", "without a ratio of the last hour", HONG, [("long_short_ratio", "ln(accounts long / accounts short)", "ln ratio", "now")]),
     ]  # fmt: skip
 
 
 def _onchain() -> list[Feature]:
+    stale = "without a day that began in the last 4 days"
     each = [
         ("transactions", "ln(transactions)"), ("active_addresses", "ln(addresses that sent or received)"), ("fees", "log1p(fees in quote units)"),
         ("hash_rate", "ln(hash rate)"), ("transfer_value", "log1p(value moved in quote units)"), ("exchange_inflow", "log1p(value sent to exchanges)"),
         ("exchange_outflow", "log1p(value taken from exchanges)"), ("stablecoin_supply", "ln(supply of the large stablecoins)"),
     ]  # fmt: skip
     return [
-        *_one("onchain", "onchain", NO_FEED, CHAIN, [(f"{n}_1d", f"{f} of the last day", "ln", "1 d") for n, f in each]),
-        *_one("onchain", "onchain", NO_FEED, CHAIN, [(f"{n}_change_7d", f"{f} of the last day less the mean of 7", "ln ratio", "7 d") for n, f in each]),
-        *_one("onchain", "onchain", NO_FEED, COIN, [
+        *_one("onchain", "onchain", stale, CHAIN, [(f"{n}_1d", f"{f} of the newest day", "ln", "1 d") for n, f in each]),
+        *_one("onchain", "onchain", "as the day's value, or if one of the 7 days is unknown", CHAIN, [
+            (f"{n}_change_7d", f"{f} of the newest day less its mean over that day and the 6 before", "ln ratio", "7 d") for n, f in each]),
+        *_one("onchain", "onchain", stale, WHALES, [("stablecoin_inflow_1d", "log1p(stablecoins sent to exchanges) of the newest day", "ln(1+quote)", "1 d")]),
+        *_one("onchain", "onchain", stale, COIN, [
+            ("mvrv", "market value / realised value, each of its newest day", "ratio", "1 d"),
+            ("nvt", "ln(market value / value moved), each of its newest day", "ln ratio", "1 d"),
+            ("sopr", "price at which spent outputs moved / price at which they were made, newest day", "ratio", "1 d"),
+        ]),
+        *_one("onchain", "onchain", "without a reading of the last hour", MEMPOOL, [
             ("mempool_size", "log1p(transactions waiting)", "ln(1+transactions)", "now"),
             ("fee_rate", "log1p(median fee per byte of the mempool)", "ln(1+sat/byte)", "now"),
-            ("block_interval", "log1p(seconds since the last block)", "ln(1+s)", "now"),
-            ("difficulty_change", "ln(difficulty now / one adjustment ago)", "ln ratio", "14 d"),
-            ("mvrv", "market value / realised value", "ratio", "1 d"),
-            ("nvt", "ln(market value / value moved)", "ln ratio", "1 d"),
-            ("sopr", "price at which spent outputs moved / price at which they were made", "ratio", "1 d"),
-            ("whale_transfers_1h", "log1p(transfers above 10 million quote)", "ln(1+transfers)", "1 h"),
         ]),
+        *_one("onchain", "onchain", "without a block known in the last 6 h", MEMPOOL, [("block_age", "log1p(seconds since the newest known block was found)", "ln(1+s)", "now")]),
+        *_one("onchain", "onchain", "until 1 h after the first and from 1 d after the last such transfer", WHALES, [
+            ("whale_transfers_1h", "log1p(transfers above 10 million quote in the open minute and the 59 before)", "ln(1+transfers)", "1 h")]),
     ]  # fmt: skip
 
 
 def _events() -> list[Feature]:
+    silent = "without any story in the last day"
+    hour, day = f"{silent}, or until the feed was seen for 1 h", f"{silent}, or until the feed was seen for 1 d"
     return [
-        *_one("events", "events", NO_FEED, ANNOUNCE, [
-            ("macro_time_to", "exp(-hours to the next scheduled macro release)", "share", "now"),
-            ("macro_time_since", "exp(-hours since the last macro release)", "share", "now"),
-            ("macro_importance", "importance of the nearest macro release", "0..1", "1 d"),
-            ("macro_surprise", "(actual - consensus) / sd of past surprises", "sd", "1 d"),
-            ("unlock_time_to", "exp(-days to the next token unlock)", "share", "now"),
-            ("unlock_share", "unlocked / circulating supply", "share", "30 d"),
-            ("expiry_time_to", "exp(-hours to the next option expiry)", "share", "now"),
-            ("expiry_notional", "log1p(notional that expires)", "ln(1+quote)", "7 d"),
+        *_one("events", "news", silent, ANNOUNCE, [
+            ("macro_time_to", "exp(-hours to the next announced macro event), 0 if none", "share", "now"),
+            ("macro_time_since", "exp(-hours since the last announced macro event), 0 if none", "share", "now"),
+            ("unlock_time_to", "exp(-days to the next announced token unlock), 0 if none", "share", "now"),
+            ("expiry_time_to", "exp(-hours to the next announced option or future expiry), 0 if none", "share", "now"),
+            ("maintenance_time_to", "exp(-hours to the next announced maintenance of a venue), 0 if none", "share", "now"),
         ]),
-        *_one("events", "events", NO_FEED, NEWS, [
-            ("news_count_1h", "log1p(stories)", "ln(1+stories)", "1 h"),
-            ("news_sentiment_1h", "mean sentiment", "-1..1", "1 h"),
-            ("news_novelty_1h", "mean distance to the stories of the day before", "0..1", "1 h"),
-            ("fear_greed", "the fear and greed index / 100", "0..1", "1 d"),
-            ("listing_age", "exp(-days since an announced listing or delisting)", "share", "now"),
-            ("venue_incident", "1 while the venue reports an incident", "0 or 1", "now"),
-            ("network_incident", "1 while the chain reports an incident", "0 or 1", "now"),
-            ("regulatory_1d", "log1p(regulatory stories)", "ln(1+stories)", "1 d"),
-        ]),
+        *_one("events", "news", hour, BURST, [("news_count_1h", "log1p(stories)", "ln(1+stories)", "1 h")]),
+        *_one("events", "news", f"{hour}, or no story in it", NEWS, [("news_sentiment_1h", "mean sentiment weighted by confidence", "-1..1", "1 h")]),
+        *_one("events", "news", day, NEWS, [("news_sentiment_1d", "mean sentiment weighted by confidence", "-1..1", "1 d")]),
+        *_one("events", "news", hour, NEWS, [("news_severity_1h", "greatest severity of a story, 0 if none", "0..1", "1 h")]),
+        *_one("events", "news", day, BURST, [("news_burst_1h", "ln((stories of 1 h + 1) / (stories of 1 d / 24 + 1))", "ln ratio", "1 d")]),
+        *_one("events", "news", day, CASCADE, [("distress_1d", "greatest severity of a hack, depeg or insolvency, 0 if none", "0..1", "1 d")]),
+        *_one("events", "news", silent, LISTING, [("listing_news", "exp(-days since the last story of a listing or delisting), 0 if none", "share", "now")]),
+        *_one("events", "news", hour, NEWS, [
+            (f"{where}_incident", f"greatest severity * exp(-age in hours) of a {where} incident of the last day, 0 if none", "0..1", "1 d") for where in ("venue", "network")]),
+        *_one("events", "news", day, NEWS, [("regulatory_1d", "log1p(stories of regulation or enforcement)", "ln(1+stories)", "1 d")]),
+        *_one("events", "onchain", "without a day that began in the last 4 days", NEWS, [("fear_greed", "the fear and greed index of the newest day / 100", "0..1", "1 d")]),
     ]  # fmt: skip
 
 
@@ -368,10 +387,13 @@ def _asset() -> list[Feature]:
             ("is_inverse", "1 for an inverse contract", "0 or 1", "now"),
         ]),
         *_one("asset", "book", NO_TOUCH, SPEC, [
-            ("tick_size", "tick / m", "bp", "now"), ("step_notional", "log1p(notional of one step)", "ln(1+quote)", "now"),
+            ("tick_size", "ln(tick / m in bp)", "ln bp", "now"), ("step_notional", "log1p(notional of one step)", "ln(1+quote)", "now"),
         ]),
+        *_one("asset", "registry", "for spot, and where the venue's leverage brackets are not known", SPEC, [
+            ("maintenance_margin", "maintenance margin of the first leverage bracket / notional", "share", "now")]),
+        *_one("asset", "registry", "where the day of listing is not known", SPEC, [("listing_age", "log1p(days since trading began)", "ln(1+d)", "now")]),
         *_one("asset", "registry", "never", CALENDAR, [
-            *((f"{n}_{g}", f"{g}(2 pi phase of the {what}, UTC)", "share", "now") for n, what in (("day", "day"), ("week", "week, from Monday"), ("hour", "hour")) for g in ("sin", "cos")),
+            *((f"{n}_{g}", f"{g}(2 pi phase of the {what}, UTC)", "share", "now") for n, what in (("day", "day"), ("week", "week, from Monday")) for g in ("sin", "cos")),
             ("is_weekend", "1 on Saturday and Sunday, UTC", "0 or 1", "now"),
         ]),
     ]  # fmt: skip
@@ -380,12 +402,12 @@ def _asset() -> list[Feature]:
 def _regime() -> list[Feature]:
     return [
         *_each(SLOW, Feature("realised_volatility", "regime", "sqrt(S_W(r^2))", "bp", "", "book", COLD, ANDERSEN)),
-        *_one("regime", "book", "as cold, or nothing moved", BNS, [("jump_share_30s", "max(0, 1 - (pi/2) S_30s(|r_k||r_{k-1}|) / S_30s(r^2))", "share", "30 s")]),
-        *_one("regime", "book", "as cold, or nothing moved", SEMI, [("upside_share_30s", "S_30s(r^2 1[r>0]) / S_30s(r^2)", "share", "30 s")]),
-        *_one("regime", "book", "as cold, or nothing moved", LO, [("variance_ratio_30s", "S_30s(squared 1 s returns) / S_30s(r^2)", "ratio", "30 s")]),
-        *_one("regime", "book", "as cold, or nothing moved", KAUFMAN, [("efficiency_30s", "(ln m now - ln m 30 s ago) / (S_30s(|r|) and the open slot's |r|)", "share", "30 s")]),
+        *_one("regime", "book", COLD, BNS, [("bipower_volatility_30s", "sqrt((pi/2) (300/299) S_30s(|r_k||r_(k-1)|))", "bp", "30 s")]),
+        *_one("regime", "book", UNMOVED, BNS, [("jump_share_30s", "max(0, 1 - (pi/2) (300/299) S_30s(|r_k||r_(k-1)|) / S_30s(r^2))", "share", "30 s")]),
+        *_one("regime", "book", UNMOVED, SEMI, [("upside_share_30s", "S_30s(r^2 1[r>0]) / S_30s(r^2)", "share", "30 s")]),
+        *_one("regime", "book", UNMOVED, LO, [("variance_ratio_30s", "S_30s(squared 1 s returns) / S_30s(r^2)", "ratio", "30 s")]),
+        *_one("regime", "book", UNMOVED, KAUFMAN, [("efficiency_30s", "(ln m now - ln m 30 s ago) / (S_30s(|r|) and the open slot's |r|)", "share", "30 s")]),
         *_one("regime", "book", COLD, ANDERSEN, [("volatility_ratio", "ln((S_5s(r^2)/5 + c) / (S_30s(r^2)/30 + c)), c = 0.0001 bp^2/s", "ln ratio", "30 s")]),
-        *_one("regime", "trades", COLD, CHORDIA, [("volume_ratio", "ln((S_5s(N)/5 + 1) / (S_30s(N)/30 + 1))", "ln ratio", "30 s")]),
     ]  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def windows(own: History, spot: History, now: int) -> dict[str, float]:
     return {
         "realised_volatility_30s": math.sqrt(r @ r),
         "realised_volatility_5s": math.sqrt(r[-50:] @ r[-50:]),
-        "jump_share_30s": max(0.0, 1 - math.pi / 2 * (np.abs(r[1:]) @ np.abs(r[:-1])) / (r @ r)),
+        "jump_share_30s": max(0.0, 1 - math.pi / 2 * 300 / 299 * (np.abs(r[1:]) @ np.abs(r[:-1])) / (r @ r)),
         "upside_share_30s": (r[r > 0] @ r[r > 0]) / (r @ r),
         "variance_ratio_30s": (r.reshape(30, 10).sum(1) ** 2).sum() / (r @ r),
         "roll_spread_30s": 2 * math.sqrt(max(0.0, -(r[1:] @ r[:-1]) / 299)),
