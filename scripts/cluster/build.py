@@ -7,13 +7,14 @@ change the machine's own apt sources.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
 from scripts.cluster.shell import Problem, apt_install, out, require_space, run, sha256, step
 
-__all__ = ["BINARIES", "SUITE", "VERSION", "ensure_binaries", "hasten", "record", "unverified"]
+__all__ = ["BINARIES", "RECIPE", "SUITE", "VERSION", "ensure_binaries", "hasten", "record", "unverified"]
 
 VERSION = "1.20.2"
 BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
@@ -41,6 +42,8 @@ HASTE = {
 }
 # Of the project's own code only, so that Go's library is taken as Debian compiled it; the linker drops these anyway.
 NO_DEBUG_DATA = "k8s.io/kubernetes/...=-dwarf=false"
+# Other binaries than those of another recipe, so kept under another name.
+RECIPE = hashlib.sha256(repr((STAMP, TAGS, HASTE, NO_DEBUG_DATA)).encode()).hexdigest()[:8]
 
 
 def unverified(folder: Path) -> list[str]:
@@ -50,7 +53,7 @@ def unverified(folder: Path) -> list[str]:
 
 
 def ensure_binaries(folder: Path) -> None:
-    """Leaves every binary in `folder` verified, building those that are not (about five minutes for all)."""
+    """Leaves every binary in `folder` verified, building those that are not; then older ones beside it are removed."""
     with step("checking the cached Kubernetes binaries"):
         wanted = unverified(folder)
     if not wanted:
@@ -68,7 +71,9 @@ def ensure_binaries(folder: Path) -> None:
         with step(f"compiling {name}"):
             _compile(name, tree, folder, env)
         record(folder, name)
-    shutil.rmtree(work)
+    for old in folder.parent.glob(f"kubernetes-{VERSION}*"):
+        if old != folder:
+            shutil.rmtree(old)
 
 
 def _read_sums(folder: Path) -> dict[str, str]:

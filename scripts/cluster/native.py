@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from scripts.cluster import process
-from scripts.cluster.build import SUITE, VERSION, ensure_binaries, unverified
+from scripts.cluster.build import RECIPE, SUITE, VERSION, ensure_binaries, unverified
 from scripts.cluster.layout import HOST_IP, HOST_LINK, NODE_LINK, PREFIX, Layout
 from scripts.cluster.shell import Problem, apt_install, cache_root, out, run, step
 
@@ -47,7 +47,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 def layout() -> Layout:
     """The files of this machine's native cluster."""
     cache = cache_root()
-    return Layout(cache=cache, binaries=cache / f"kubernetes-{VERSION}")
+    return Layout(cache=cache, binaries=cache / f"kubernetes-{VERSION}-{RECIPE}")
 
 
 def running(files: Layout) -> bool:

@@ -15,7 +15,7 @@ from scripts.cluster.shell import Problem
 
 @pytest.fixture
 def files(tmp_path: Path) -> Layout:
-    return Layout(cache=tmp_path, binaries=tmp_path / "kubernetes")
+    return Layout(cache=tmp_path, binaries=tmp_path / f"kubernetes-{build.VERSION}-{build.RECIPE}")
 
 
 @pytest.fixture
@@ -116,13 +116,14 @@ def test_a_build_that_was_cut_short_goes_on(
     """An incomplete source is made anew, a complete one is used, and no binary is compiled twice; nothing is left."""
     builder = Builder(monkeypatch)
     builder.dies_at = dies_at
+    (files.cache / f"kubernetes-{build.VERSION}-older").mkdir()
     with pytest.raises(KeyboardInterrupt):
         build.ensure_binaries(files.binaries)
     before, builder.steps, builder.dies_at = builder.steps, [], ""
     build.ensure_binaries(files.binaries)
     assert builder.steps == done_again + [name for name in build.BINARIES if name not in before]
     assert build.unverified(files.binaries) == []
-    assert [path.name for path in files.cache.iterdir()] == ["kubernetes"]
+    assert [path.name for path in files.cache.iterdir()] == [files.binaries.name]
     builder.steps.clear()
     build.ensure_binaries(files.binaries)
     assert builder.steps == []
