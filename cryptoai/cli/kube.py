@@ -37,10 +37,14 @@ Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept wit
 
 @dataclass(frozen=True, slots=True)
 class BotRow:
-    """One line of the table. `notes` are the conditions that ask for attention: type, reason and message."""
+    """One line of the table. `notes` are the conditions that ask for attention: type, reason and message.
+
+    `seen` is false where the status speaks of an older spec than the one that is there.
+    """
 
     namespace: str
     name: str
+    assets: str
     mode: str
     phase: str
     model: str
@@ -48,6 +52,7 @@ class BotRow:
     halted: str
     decision: str
     notes: tuple[str, ...]
+    seen: bool
 
 
 @app.command()
@@ -57,7 +62,7 @@ def status(
     context: Context = None,
     output: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
 ) -> None:
-    """Show each bot: mode, phase, model, readiness, halt, last decision, and what is wrong with it."""
+    """Show each bot: assets, mode, phase, model, readiness, halt, last decision, and what is wrong with it."""
     if output not in ("table", "json"):
         raise ConfigError(f"--output {output}: choose table or json")
     where = ["--all-namespaces"] if every else _where(namespace)
@@ -67,10 +72,8 @@ def status(
         out.print_json(json.dumps([asdict(row) for row in rows]))
     elif rows:
         out.print(_table(rows, every))
-        for row in (row for row in rows if row.notes):
-            out.print(Text.assemble("\n", (_called(row, every), "bold")))
-            for note in row.notes:
-                out.print(Text(f"  {note}"))
+        for row in rows:
+            _explain(row, every)
     else:
         err.print(
             "there is no TradingBot here; make one with `kubectl apply -f manifests/examples/tradingbot-minimal.yaml`"
@@ -129,13 +132,15 @@ def row_of(item: Mapping[str, Any]) -> BotRow:
     return BotRow(
         namespace=item["metadata"].get("namespace", ""),
         name=item["metadata"]["name"],
+        assets=" ".join(spec.get("assets") or ["-"]),
         mode=status_.get("mode") or spec.get("mode") or "shadow",
         phase=status_.get("phase") or "-",
         model=str(status_.get("modelRevision") or "-")[:12],
         ready=_state(conditions, "Ready"),
         halted="asked" if asked and _state(conditions, "Halted") != "True" else _state(conditions, "Halted"),
-        decision=f"{last['number']} at {last.get('time', '?')}" if "number" in last else "-",
+        decision=f"{last['number']} at {_clock(last.get('time', '?'))}" if "number" in last else "-",
         notes=tuple(_note(c) for c in conditions.values() if _wants_attention(c)),
+        seen=status_.get("observedGeneration", 0) >= item["metadata"].get("generation", 0),
     )
 
 
@@ -170,6 +175,11 @@ def _sentence(stderr: str) -> str:
     return f"kubectl: {last.removeprefix('error: ')}"
 
 
+def _clock(time: str) -> str:
+    """The time of day in market time, to the second."""
+    return time[11:19] or time
+
+
 def _state(conditions: Mapping[str, Mapping[str, Any]], kind: str) -> str:
     return str(conditions[kind].get("status", "Unknown")) if kind in conditions else "-"
 
@@ -187,14 +197,31 @@ def _note(condition: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[BotRow], every: bool) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("bot", "mode", "phase", "model", "ready", "halted", "last decision"):
+    for title in ("bot", "assets", "mode", "phase", "model", "ready", "halted", "decisions"):
         table.add_column(title, no_wrap=True)
     for row in rows:
         ready = Text(row.ready, "green" if row.ready == "True" else "yellow")
         halted = Text(row.halted, "bold red" if row.halted in ("True", "asked") else "")
         phase = Text(row.phase, _COLOURS.get(row.phase, ""))
-        table.add_row(_called(row, every), row.mode, phase, row.model, ready, halted, row.decision)
+        table.add_row(
+            _called(row, every), _first(row.assets), row.mode, phase, row.model[:8], ready, halted, row.decision
+        )
     return table
+
+
+def _first(assets: str) -> str:
+    """Of several the first, and how many more there are: a line has 80 characters."""
+    first, *more = assets.split()
+    return f"{first} +{len(more)}" if more else first
+
+
+def _explain(row: BotRow, every: bool) -> None:
+    """What asks for attention, below the table; nothing of a bot that is well."""
+    late = () if row.seen else ("the operator has not acted on the newest spec yet; does it run?",)
+    if row.notes or late:
+        out.print(Text.assemble("\n", (_called(row, every), "bold")))
+    for note in (*late, *row.notes):
+        out.print(Text(f"  {note}"))
 
 
 def _called(row: BotRow, every: bool) -> str:

@@ -1,28 +1,34 @@
-"""A real cluster for the tests: the chart in a namespace of its own, a trained bundle in its claim.
+"""A real cluster for the tests, brought to a running bot by the commands of docs/kubernetes.md themselves.
 
 Without --cluster, or without a cluster, the tests of this folder are skipped. `make test-cluster` brings both.
-CRYPTOAI_TEST_KUBECONFIG names another kubeconfig, CRYPTOAI_TEST_BUNDLE a bundle that is trained already.
+CRYPTOAI_TEST_KUBECONFIG names another kubeconfig, CRYPTOAI_TEST_BUNDLE a bundle that is trained already (the commands
+that would train one are left out then), CRYPTOAI_TEST_KEEP leaves everything where it is.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.cluster.choice import for_tests
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHED = Path.home() / ".cache/cryptoai/cluster/kubeconfig"
 KUBECONFIG = Path(os.environ.get("CRYPTOAI_TEST_KUBECONFIG") or CACHED)
 BUNDLE = os.environ.get("CRYPTOAI_TEST_BUNDLE")
-SPACE = "cryptoai-loop"
+PAGE = ROOT / "docs/kubernetes.md"
+SPACE = "cryptoai"
+BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,17 +43,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.skip(reason=why))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Desk:
-    """A namespace with the chart installed, and the tools to look at it."""
+    """A checkout that the page's commands run in, the namespace that they install into, and tools to look at it."""
 
-    bundle: Path
     work: Path
+    took: dict[str, float] = field(default_factory=dict)
 
-    def env(self, **more: str) -> dict[str, str]:
+    @property
+    def checkout(self) -> Path:
+        """Every file of the project by link; what commands write here stays here."""
+        return self.work / "checkout"
+
+    @property
+    def bundle(self) -> Path:
+        return self.checkout / "checkpoints/best_model.pt"
+
+    def env(self) -> dict[str, str]:
         path = f"{ROOT / '.tools/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CRYPTOAI", "KUBE"))}
-        return {**kept, "KUBECONFIG": str(KUBECONFIG), "PATH": path, **more}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CRYPTOAI", "KUBE", "MAKE", "MFLAGS"))}
+        return {**kept, "KUBECONFIG": str(KUBECONFIG), "PATH": path}
 
     def run(self, *words: str, text: str | None = None, seconds: float = 300, **env: str) -> str:
         """Standard output; AssertionError with what was said if it fails."""
@@ -61,13 +76,30 @@ class Desk:
         return subprocess.run(
             words,
             input=text,
-            env=self.env(**env),
-            cwd=ROOT,
+            env=self.env() | env,
+            cwd=self.checkout,
             timeout=seconds,
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def follow(self, heading: str, *, stop: str = "", start: str = "") -> None:
+        """Runs the commands under a heading of the page, each as it stands there, in their order.
+
+        `start` and `stop` take a part of them: from the first command with that word, to the one before the next.
+        """
+        text = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+        assert lines, f"{PAGE.name} has no commands under {heading}"
+        first = next(i for i, line in enumerate(lines) if start in line)
+        last = next((i for i, line in enumerate(lines) if stop and stop in line and i >= first), len(lines))
+        exports = [line for line in lines if line.startswith("export ")]
+        for line in lines[first:last]:
+            began = time.monotonic()
+            if not (BUNDLE and line.startswith(("cryptoai data", "cryptoai train"))):
+                self.run("bash", "-euo", "pipefail", "-c", "\n".join([*exports, line]), seconds=900)
+            self.took[line] = time.monotonic() - began
 
     def kubectl(self, *words: str, text: str | None = None, seconds: float = 300) -> str:
         return self.run("kubectl", "--namespace", SPACE, *words, text=text, seconds=seconds)
@@ -93,10 +125,10 @@ class Desk:
     def condition(self, name: str, kind: str) -> tuple[str, str, str]:
         """(status, reason, message) of one condition of a bot; empty words before there is one."""
         found = self.get("tradingbot", name).get("status", {}).get("conditions", [])
-        mine = next((c for c in found if c["type"] == kind), {})
+        mine: dict[str, str] = next((c for c in found if c["type"] == kind), {})
         return mine.get("status", ""), mine.get("reason", ""), mine.get("message", "")
 
-    def until(self, true: Callable[[], Any], what: str, seconds: float = 240) -> float:
+    def until(self, true: Callable[[], Any], what: str, seconds: float = 300) -> float:
         """How many seconds it took."""
         began = time.monotonic()
         while not true():
@@ -116,30 +148,27 @@ class Desk:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Installed as the documentation says; afterwards gone, but for the cluster's definition of a TradingBot."""
-    made = Desk(Path(), tmp_path_factory.mktemp("loop"))
-    made = Desk(Path(BUNDLE) if BUNDLE else trained(made), made.work)
+    """From nothing to a bot in shadow, by the page's ten commands; afterwards gone, but for what the page leaves."""
+    made = Desk(tmp_path_factory.mktemp("loop"))
+    made.checkout.mkdir()
+    for entry in ROOT.iterdir():
+        if entry.name not in ("var", "checkpoints"):
+            (made.checkout / entry.name).symlink_to(entry)
+    context = made.run("kubectl", "config", "current-context").strip()
+    assert for_tests(context), f"{KUBECONFIG} is of context {context}, which is not named for tests"
     _clear(made)
-    newest = ["--server-side", "--force-conflicts", "--field-manager=helm", "--filename", "charts/cryptoai/crds"]
-    made.run("kubectl", "apply", *newest)  # helm alone keeps the definition of an earlier run
-    options = ["--create-namespace", "--set", "bundles.create=true", "--wait", "--timeout", "5m"]
-    made.run("helm", "install", "cryptoai", "charts/cryptoai", "--namespace", SPACE, *options, seconds=360)
-    made.run("scripts/load_bundle.sh", str(made.bundle.resolve()), SPACE, "first")
+    if BUNDLE:
+        made.bundle.parent.mkdir()
+        made.bundle.symlink_to(Path(BUNDLE).resolve())
+    made.follow("Ten commands")
     yield made
     if not os.environ.get("CRYPTOAI_TEST_KEEP"):
         _clear(made)
 
 
-def trained(desk: Desk) -> Path:
-    """A bundle from the recorded sample, as `cryptoai train` makes it."""
-    lake, folder = desk.work / "trained/lake", desk.work / "trained/checkpoints"
-    desk.run("cryptoai", "data", "import", "--sample", "--lake", str(lake))
-    places = ["--set", f"data.lake={lake}", "--set", f"training.checkpoints={folder}"]
-    desk.run("cryptoai", "train", "--config", "configs/demo.yaml", *places, seconds=900)
-    return folder / "best_model.pt"
-
-
 def _clear(desk: Desk) -> None:
+    """What an earlier run may have left behind."""
     desk.attempt("kubectl", "--namespace", SPACE, "delete", "tradingbots", "--all", "--timeout=60s")
     desk.attempt("helm", "uninstall", "cryptoai", "--namespace", SPACE, "--wait", "--ignore-not-found")
     desk.attempt("kubectl", "delete", "namespace", SPACE, "--ignore-not-found", "--timeout=120s")
+    desk.attempt("kubectl", "delete", "customresourcedefinition", "tradingbots.cryptoai.dev", "--ignore-not-found")

@@ -1,6 +1,7 @@
 """The loop on a real cluster, told in order: installed, decided, changed, stopped, broken, mended, removed.
 
-The tests of this file build on each other, as the walkthrough in docs/kubernetes.md does.
+The tests of this file build on each other, as the walkthrough in docs/kubernetes.md does; its commands are run here as
+they stand there.
 """
 
 from __future__ import annotations
@@ -25,27 +26,31 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = "manifests/examples/tradingbot-minimal.yaml"
-BOT, POD, JOURNAL = "btc", "btc-bot-0", "/var/lib/cryptoai/journal.jsonl"
+SPACE, BOT, POD, JOURNAL = "cryptoai", "btc", "btc-bot-0", "/var/lib/cryptoai/journal.jsonl"
 OPERATOR = "app.kubernetes.io/component=operator"
+OF_BOT = "app.kubernetes.io/instance=btc"
 Obj = dict[str, Any]
 
 
 class Desk(Protocol):
     """The fixture, as far as this file needs it."""
 
-    bundle: Path
     work: Path
+    took: dict[str, float]
 
+    @property
+    def bundle(self) -> Path: ...
     def run(self, *words: str, text: str | None = None, seconds: float = 300, **env: str) -> str: ...
     def attempt(self, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]: ...
-    def env(self, **more: str) -> dict[str, str]: ...
+    def env(self) -> dict[str, str]: ...
+    def follow(self, heading: str, *, stop: str = "", start: str = "") -> None: ...
     def kubectl(self, *words: str, text: str | None = None, seconds: float = 300) -> str: ...
     def get(self, kind: str, name: str) -> Obj: ...
     def list(self, kind: str, selector: str = "") -> list[Obj]: ...
     def apply(self, thing: Obj) -> None: ...
     def patch(self, name: str, spec: Obj) -> None: ...
     def condition(self, name: str, kind: str) -> tuple[str, str, str]: ...
-    def until(self, true: Callable[[], Any], what: str, seconds: float = 240) -> float: ...
+    def until(self, true: Callable[[], Any], what: str, seconds: float = 300) -> float: ...
 
 
 def example(name: str = BOT, **spec: Any) -> Obj:
@@ -66,7 +71,7 @@ def journal(desk: Desk) -> list[Record]:
 def said(desk: Desk, path: str = "/status") -> Obj:
     """What the bot's pod says of itself; {} while it says nothing."""
     ask = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8082{path}', timeout=5).read().decode())"
-    done = desk.attempt("kubectl", "--namespace", "cryptoai-loop", "exec", POD, "--", "python", "-c", ask)
+    done = desk.attempt("kubectl", "--namespace", SPACE, "exec", POD, "--", "python", "-c", ask)
     found: Obj = json.loads(done.stdout) if done.returncode == 0 else {}
     return found
 
@@ -96,9 +101,11 @@ def mounted(desk: Desk) -> str:
 # ---------------------------------------------------------------------------------------------------- the loop
 
 
-def test_the_example_runs(desk: Desk, record_property: Any) -> None:
-    """Applied, its two pods become Running and Ready, and its status says so."""
-    desk.kubectl("apply", "--filename", EXAMPLE)
+def test_ten_commands_bring_a_bot_into_shadow(desk: Desk, record_property: Any) -> None:
+    """Its two pods become Running and Ready, and its status says so."""
+    assert len(desk.took) == 10
+    for command, seconds in desk.took.items():
+        record_property(command, round(seconds, 1))
     record_property("ready_s", desk.until(lambda: settled(desk), "the example is ready"))
     pods = desk.list("pods", f"app.kubernetes.io/instance={BOT}")
     assert len(pods) == 2
@@ -119,7 +126,8 @@ def test_a_hundred_decisions_are_those_of_one_machine(desk: Desk, record_propert
     desk.run("cryptoai", "data", "import", "--sample", "--lake", str(alone / "lake"))
     places = ["--set", f"data.lake={alone / 'lake'}", "--set", f"features.data={alone / 'features'}"]
     where = ["--model", str(desk.bundle), "--out", str(alone), "--speed", "0"]
-    desk.run("cryptoai", "bot", "--config", str(alone / "settings.yaml"), *places, *where, CRYPTOAI_BOT=BOT)
+    config = ["--config", str(alone / "settings.yaml")]
+    desk.run("cryptoai", "bot", *config, *places, *where, seconds=600, CRYPTOAI_BOT=BOT)
     desk.until(lambda: said(desk).get("decisions", 0) >= 100, "100 decisions", 400)
     here, there = decisions(list(read_journal(alone / "journal.jsonl"))), decisions(journal(desk))
     record_property("decisions", len(there) // 2)
@@ -171,23 +179,74 @@ def operators(desk: Desk, count: int) -> None:
     desk.until(there, gone)
 
 
+def bots(desk: Desk, count: int) -> None:
+    """The bot's pod goes or comes, without a word to its TradingBot."""
+    desk.kubectl("scale", "statefulset", "btc-bot", "--replicas", str(count))
+    desk.until(lambda: len(desk.list("pods", f"{OF_BOT},app.kubernetes.io/component=bot")) == count, f"{count} bots")
+
+
+def agree(desk: Desk, *, halted: bool) -> None:
+    """Bot and operator say the same of the kill switch."""
+    desk.until(lambda: said(desk).get("killed") is halted, f"the bot says killed {halted}")
+    desk.until(lambda: desk.condition(BOT, "Halted")[0] == str(halted), f"the operator says Halted {halted}")
+
+
+def release(desk: Desk, why: str) -> None:
+    desk.patch(BOT, {"killSwitch": {"engaged": False, "releasedBy": "ann", "reason": why}})
+
+
+def test_the_page_stops_a_bot_and_lets_it_go_on(desk: Desk) -> None:
+    """Its commands, in its order: killed, released by name, suspended."""
+    desk.follow("Stop it, let it go on", stop='"engaged":false')
+    agree(desk, halted=True)
+    desk.follow("Stop it, let it go on", start='"engaged":false', stop="suspend")
+    agree(desk, halted=False)
+    desk.follow("Stop it, let it go on", start="suspend")
+    desk.until(lambda: desk.condition(BOT, "Ready")[1] == "Suspended" and not desk.get("pod", POD), "it is suspended")
+
+
+def test_a_kill_while_the_bot_is_away_is_latched(desk: Desk) -> None:
+    """Engaged and taken back without a name while no pod runs: the operator keeps it, the bot obeys it at its start."""
+    desk.patch(BOT, {"killSwitch": {"engaged": True, "reason": "while it is away", "releasedBy": None}})
+    desk.patch(BOT, {"killSwitch": {"engaged": False}})
+    desk.until(lambda: desk.condition(BOT, "Halted")[:2] == ("True", "ReleaseNotNamed"), "the operator keeps it")
+    desk.patch(BOT, {"suspend": False})
+    agree(desk, halted=True)
+    assert "while it is away" in said(desk)["kill_reason"]
+    release(desk, "it was away")
+    agree(desk, halted=False)
+
+
+def test_a_kill_while_nobody_looks_is_latched(desk: Desk) -> None:
+    """Neither bot nor operator saw it: that it changed unseen is enough. A stopped operator gives its Lease back."""
+    operators(desk, 0)
+    assert not desk.get("lease", "cryptoai-operator")["spec"].get("holderIdentity")
+    bots(desk, 0)
+    desk.patch(BOT, {"killSwitch": {"engaged": True, "reason": "unseen", "releasedBy": None}})
+    desk.patch(BOT, {"killSwitch": {"engaged": False}})
+    bots(desk, 1)
+    desk.until(lambda: said(desk).get("killed") is True, "the bot is latched")
+    assert "nobody looked" in said(desk)["kill_reason"]
+    release(desk, "looked at it")
+    desk.until(lambda: said(desk).get("killed") is False, "the bot is released", 30)
+
+
 def test_the_kill_switch_needs_no_operator(desk: Desk, record_property: Any) -> None:
     """With the operator gone: no order that adds risk later than one second after it is engaged, and none after.
 
     The tape begins anew, because it is at its start that this model trades.
     """
-    operators(desk, 0)
     desk.kubectl("delete", "pod", POD, "--wait=true")
     desk.until(lambda: said(desk).get("decisions", 0) >= 1, "the bot is at the start of the tape")
-    command = ["kubectl", "--namespace", "cryptoai-loop", "exec", POD, "--", "python", "-u", "-c", FOLLOW, JOURNAL]
+    command = ["kubectl", "--namespace", SPACE, "exec", POD, "--", "python", "-u", "-c", FOLLOW, JOURNAL]
     log = desk.work / "followed.jsonl"
     with log.open("w") as file:
         follower = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL, env=desk.env())
         desk.until(lambda: '"kind": "order"' in log.read_text(), "the bot sends orders")
         asked = time.time()
-        desk.patch(BOT, {"killSwitch": {"engaged": True, "reason": "drill"}})
+        desk.patch(BOT, {"killSwitch": {"engaged": True, "reason": "drill", "releasedBy": None}})
         engaged = time.time()
-        desk.until(lambda: log.read_text().count("kill switch engaged") >= 10, "ten decisions later", 30)
+        desk.until(lambda: log.read_text().count("kill switch engaged") >= 10, "ten decisions later", 60)
         follower.terminate()
         follower.wait(10)
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
@@ -212,12 +271,10 @@ def test_a_person_releases_it(desk: Desk) -> None:
     desk.patch(BOT, {"killSwitch": {"engaged": False}})
     desk.kubectl("delete", "pod", POD, "--wait=true")
     desk.until(lambda: said(desk).get("decisions", 0) >= 2, "the bot is back")
-    assert said(desk)["killed"] is True
     operators(desk, 1)
-    desk.until(lambda: desk.condition(BOT, "Halted")[0] == "True", "the operator sees that it is halted")
-    desk.patch(BOT, {"killSwitch": {"engaged": False, "releasedBy": "ann", "reason": "the drill is over"}})
-    desk.until(lambda: said(desk).get("killed") is False, "the bot is released", 10)
-    desk.until(lambda: desk.condition(BOT, "Halted")[0] == "False", "the operator sees that it is released")
+    agree(desk, halted=True)
+    release(desk, "the drill is over")
+    agree(desk, halted=False)
     assert "release" in {record.kind for record in journal(desk)}
 
 
@@ -255,6 +312,14 @@ def test_an_operator_that_dies_in_a_change_finishes_it(desk: Desk, record_proper
 # ---------------------------------------------------------------------------------------------------- bad specs
 
 KILL: Obj = {"engaged": True}
+LIMITS: Obj = {"maxPositionPct": 0.05, "maxLeverage": 2, "stopLossPct": 0.01, "maxDrawdownPct": 0.05}
+LIMITS |= {"maxDailyLossPct": 0.02, "maxOrdersPerMinute": 30}
+
+
+def without(limit: str) -> Obj:
+    return {key: value for key, value in LIMITS.items() if key != limit}
+
+
 BAD: list[tuple[str, Obj, str]] = [
     ("an unknown key", {"spec.leverage": 3}, "leverage"),
     ("an unknown key of the model", {"spec.model.name": "x"}, "name"),
@@ -270,6 +335,7 @@ BAD: list[tuple[str, Obj, str]] = [
     ("an unknown mode", {"spec.mode": "wild"}, "mode"),
     ("live without limits", {"spec.mode": "live"}, "risk"),
     ("live with one limit", {"spec.mode": "live", "spec.risk": {"maxLeverage": 2}}, "risk"),
+    *((f"live without {limit}", {"spec.mode": "live", "spec.risk": without(limit)}, limit) for limit in LIMITS),
     ("no model", {"spec.model": None}, "model"),
     ("no claim", {"spec.model": {"path": "first"}}, "claim"),
     ("no path", {"spec.model": {"claim": "cryptoai-bundles"}}, "path"),
@@ -286,6 +352,10 @@ BAD: list[tuple[str, Obj, str]] = [
     ("features of no age", {"spec.features": {"maxAgeSeconds": 0}}, "maxAgeSeconds"),
     ("another source", {"spec.data": {"sample": False}}, "sample"),
     ("a kill without a reason", {"spec.killSwitch": KILL}, "reason"),
+    ("a kill with an empty reason", {"spec.killSwitch": {**KILL, "reason": ""}}, "reason"),
+    ("a release by nobody", {"spec.killSwitch": {"engaged": False, "releasedBy": "", "reason": "x"}}, "releasedBy"),
+    ("a reason that is too long", {"spec.killSwitch": {**KILL, "reason": "x" * 257}}, "reason"),
+    ("a secret in capitals", {"spec.features": {"secret": "Key"}}, "secret"),
     ("a suspend in words", {"spec.suspend": "yes"}, "suspend"),
     ("a name with a capital", {"metadata.name": "Btc"}, "name"),
     ("a name that is too long", {"metadata.name": "b" * 41}, "name"),
@@ -309,7 +379,7 @@ def with_changes(changes: Obj) -> Obj:
 @pytest.mark.parametrize(("what", "changes", "field"), BAD, ids=[row[0] for row in BAD])
 def test_a_bad_spec_is_refused_by_name(what: str, changes: Obj, field: str, desk: Desk) -> None:
     """At the door, or where an old API server cannot see it, by kubectl; the sentence names the field."""
-    words = ["kubectl", "--namespace", "cryptoai-loop", "apply", "--dry-run=server", "--validate=true", "--filename"]
+    words = ["kubectl", "--namespace", SPACE, "apply", "--dry-run=server", "--validate=true", "--filename"]
     done = desk.attempt(*words, "-", text=json.dumps(with_changes(changes)))
     assert done.returncode != 0, f"{what} was taken: {done.stdout}"
     assert field in done.stderr, done.stderr
@@ -317,9 +387,7 @@ def test_a_bad_spec_is_refused_by_name(what: str, changes: Obj, field: str, desk
 
 def test_what_no_schema_sees_is_refused_by_the_operator(desk: Desk) -> None:
     """Live with every limit: the condition names the field, no pod is made, and the mended spec is acted on."""
-    limits = {"maxPositionPct": 0.05, "maxLeverage": 2, "stopLossPct": 0.01}
-    limits |= {"maxDrawdownPct": 0.05, "maxDailyLossPct": 0.02, "maxOrdersPerMinute": 30}
-    desk.apply(example("alive", mode="live", risk=limits, suspend=True))
+    desk.apply(example("alive", mode="live", risk=LIMITS, suspend=True))
     degraded(desk, "alive", "LiveNotSupported", "spec.mode")
     assert desk.list("statefulsets", "app.kubernetes.io/instance=alive") == []
     desk.patch("alive", {"mode": "shadow"})
@@ -342,19 +410,29 @@ def degraded(desk: Desk, name: str, reason: str, word: str) -> None:
 
 def test_a_missing_bundle_is_said_and_mended(desk: Desk) -> None:
     """A folder that is not in the claim, then the bundle put there."""
+    desk.apply(example("nosecret", features={"secret": "redis-key"}))  # of the next test: its pods start meanwhile
     desk.apply(example("nobundle", model={"claim": "cryptoai-bundles", "path": "second"}))
     degraded(desk, "nobundle", "BundleRefused", "second")
-    desk.run("scripts/load_bundle.sh", str(desk.bundle.resolve()), "cryptoai-loop", "second")
+    desk.run("scripts/load_bundle.sh", str(desk.bundle.resolve()), SPACE, "second")
     desk.until(lambda: desk.condition("nobundle", "ModelReady")[0] == "True", "the bundle is served", 400)
     desk.kubectl("delete", "tradingbot", "nobundle")
 
 
 def test_a_missing_secret_is_said_and_mended(desk: Desk) -> None:
-    """A Secret that is not there, then made. This Redis asks for no password, so the spec drops it in the end."""
-    desk.apply(example("nosecret", features={"secret": "redis-key"}))
-    degraded(desk, "nosecret", "SecretNotFound", "redis-key")
-    desk.kubectl("create", "secret", "generic", "redis-key", "--from-literal=password=x")
-    desk.until(lambda: desk.condition("nosecret", "Degraded")[1] != "SecretNotFound", "the secret is found")
+    """Not there, there without its key, there whole: each time the condition says what is so, and then it clears.
+
+    This Redis asks for no password, so the spec drops the Secret in the end and the bot runs.
+    """
+    degraded(desk, "nosecret", "SecretNotFound", 'secret "redis-key" not found')
+    assert "create it with the key `password`" in desk.condition("nosecret", "Degraded")[2]
+    assert desk.condition("nosecret", "FeaturesReady")[:2] == ("False", "SecretNotFound")
+    desk.kubectl("create", "secret", "generic", "redis-key", "--from-literal=word=x")
+    degraded(desk, "nosecret", "SecretNotFound", "find key password")
+    desk.kubectl("patch", "secret", "redis-key", "--type", "merge", "--patch", '{"stringData":{"password":"x"}}')
+    desk.until(lambda: desk.condition("nosecret", "Degraded")[:2] == ("False", "AsExpected"), "the secret is found")
+    assert desk.condition("nosecret", "FeaturesReady")[1] != "SecretNotFound"
+    desk.patch("nosecret", {"features": {"secret": None}})
+    desk.until(lambda: settled(desk, "nosecret"), "the bot runs without it", 400)
     desk.kubectl("delete", "tradingbot", "nosecret")
     desk.kubectl("delete", "secret", "redis-key")
 
@@ -373,22 +451,49 @@ def test_an_image_that_is_not_there_is_said_and_mended(desk: Desk) -> None:
 # ---------------------------------------------------------------------------------------------------- the end
 
 
-def test_nothing_is_left_behind(desk: Desk) -> None:
-    """The bot's children go with it, then everything of the release but the claim of models."""
-    kinds = (
-        "pods,deployments,statefulsets,services,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings"
-    )
-    desk.kubectl("delete", "tradingbot", BOT)
-    left: list[str] = []
+def test_the_page_looks_inside(desk: Desk) -> None:
+    """Its commands for a person who wants to know, the chart's own test among them, and ours that draws it all."""
+    desk.follow("Look inside")
+    drawn = desk.run("kubectl", "cryptoai", "status", "--namespace", SPACE)
+    for word in (BOT, "shadow", "Running", "BTCUSDT", "decisions"):
+        assert word in drawn, drawn
 
-    def gone() -> bool:
-        left[:] = [
-            o["kind"] + " " + o["metadata"]["name"] for o in desk.list(kinds, f"app.kubernetes.io/instance={BOT}")
-        ]
+
+def everything(desk: Desk) -> set[str]:
+    """Every object of the namespace but Events, as kind/name."""
+    kinds = desk.run("kubectl", "api-resources", "--namespaced", "--verbs=list", "--output", "name").split()
+    kept = ",".join(kind for kind in kinds if not kind.startswith("events"))
+    return set(desk.kubectl("get", kept, "--ignore-not-found", "--output", "name").split())
+
+
+def of_the_cluster(desk: Desk) -> set[str]:
+    kinds = "clusterroles,clusterrolebindings,persistentvolumes,customresourcedefinitions"
+    found = desk.run("kubectl", "get", kinds, "--output", "name").split()
+    return {name for name in found if "cryptoai" in name}
+
+
+NAMESPACES_OWN = ("serviceaccount/default", "secret/default-token", "configmap/kube-root-ca.crt")
+
+
+def test_nothing_is_left_behind(desk: Desk) -> None:
+    """The bot's children and journal go with it, then the release but for the claim of models, then all of it."""
+    bot = desk.get("tradingbot", BOT)
+    assert not bot["metadata"].get("finalizers")
+    before = everything(desk)
+    assert any(name.endswith("/btc-journal") for name in before)
+    left: set[str] = set()
+
+    def only(*ours: str) -> bool:
+        left.clear()
+        left.update(name for name in everything(desk) if not name.startswith(NAMESPACES_OWN) and name not in ours)
         return not left
 
-    desk.until(gone, f"the children are gone ({left})", 120)
-    desk.run("helm", "uninstall", "cryptoai", "--namespace", "cryptoai-loop", "--wait")
-    desk.until(lambda: desk.list("pods") == [], "the pods of the release are gone", 120)
-    ours = [o["kind"] for o in desk.list(kinds, "app.kubernetes.io/name=cryptoai")]
-    assert ours == ["PersistentVolumeClaim"]
+    desk.follow("Remove it", stop="helm uninstall")
+    gone = {name for name in before if "/btc" in name}
+    desk.until(lambda: not (everything(desk) & gone), "the bot's children are gone")
+    desk.follow("Remove it", start="helm uninstall", stop="delete namespace")
+    desk.until(lambda: only("persistentvolumeclaim/cryptoai-bundles"), "the release is gone")
+    assert everything(desk) & {"persistentvolumeclaim/cryptoai-bundles"}
+    assert of_the_cluster(desk) == {"customresourcedefinition.apiextensions.k8s.io/tradingbots.cryptoai.dev"}
+    desk.follow("Remove it", start="delete namespace")
+    assert of_the_cluster(desk) == set()

@@ -14,9 +14,10 @@ from cryptoai.cli import kube
 from cryptoai.core.errors import ConfigError, TransientError
 
 BOT: dict[str, Any] = {
-    "metadata": {"name": "btc", "namespace": "desk"},
-    "spec": {"mode": "paper", "killSwitch": {"engaged": False}},
+    "metadata": {"name": "btc", "namespace": "desk", "generation": 4},
+    "spec": {"assets": ["BTCUSDT", "ETHUSDT"], "mode": "paper", "killSwitch": {"engaged": False}},
     "status": {
+        "observedGeneration": 3,
         "mode": "shadow",
         "phase": "Degraded",
         "modelRevision": "95355ce267c27d8a58c0044da33950c4",
@@ -62,7 +63,10 @@ def test_a_row_says_what_needs_attention_and_nothing_else() -> None:
     row = kube.row_of(BOT)
 
     assert (row.mode, row.phase, row.model, row.ready) == ("shadow", "Degraded", "95355ce267c2", "False")
-    assert row.decision == "135 at 2024-08-09T00:00:00Z"
+    assert row.decision == "135 at 00:00:00"
+    assert row.assets == "BTCUSDT ETHUSDT"
+    assert not row.seen
+    assert kube.row_of({**BOT, "metadata": {**BOT["metadata"], "generation": 3}}).seen
     assert row.notes == ("Ready=False ModelMissing: bundle: no such folder", "Degraded=True CrashLoop")
 
 
@@ -81,7 +85,16 @@ def test_status_draws_a_table(cluster: Path, capsys: pytest.CaptureFixture[str])
     drawn = capsys.readouterr().out
 
     assert asked(cluster) == ["get", "tradingbots.cryptoai.dev", "--namespace", "desk", "-o", "json"]
-    for word in ("btc", "shadow", "Degraded", "95355ce267c2", "135 at", "bundle: no such folder"):
+    for word in (
+        "btc",
+        "shadow",
+        "Degraded",
+        "95355ce2",
+        "BTCUSDT +1",
+        "135 at 00:00:00",
+        "bundle: no such folder",
+        "newest spec",
+    ):
         assert word in drawn
 
 
