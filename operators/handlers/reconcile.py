@@ -16,6 +16,7 @@ from cryptoai.core.ids import content_hash
 from cryptoai.deployment import MANAGED_BY, Platform
 from cryptoai.deployment.bot import HEALTH_PORT
 from cryptoai.deployment.inference import PORT
+from operators.api.reasons import ConditionType
 from operators.api.tradingbot import GROUP, KIND, VERSION
 from operators.cluster.client import Client, ConflictError, RefusedError
 from operators.cluster.pods import Pods
@@ -25,6 +26,7 @@ from operators.plans.diagnose import component
 from operators.plans.guard import examine
 from operators.plans.model import Action, BotReport, Create, Glimpse, Notice, Observed, Patch, Plan, ServerReport
 from operators.plans.plan import plan
+from operators.plans.status import condition_of
 
 __all__ = ["Reconciler", "selector"]
 
@@ -74,7 +76,7 @@ class Reconciler:
             self.client.list("ConfigMap", namespace, selector(name)),
             self._claim(namespace, spec.model.claim if spec else None),
         )
-        stamp = f"{bot['metadata']['generation']}"
+        stamp = _moment(bot)
         report, server = await asyncio.gather(self._report(pods, stamp), self._server(pods, stamp))
         children = {key: obj for key, obj in zip(wanted, found, strict=True) if obj is not None}
         glimpse = self.since(bot)
@@ -144,3 +146,9 @@ class Reconciler:
 
     def _now(self) -> str:
         return iso(self.clock.now_ns())[:19] + "Z"
+
+
+def _moment(bot: Obj) -> str:
+    """Pods are asked anew when the spec changed and when a halt began or ended: their answer changes then."""
+    halted = condition_of(bot.get("status") or {}, ConditionType.HALTED) or {}
+    return f"{bot['metadata']['generation']} {halted.get('reason')}"

@@ -283,3 +283,19 @@ def test_a_pod_is_read_over_http_and_may_say_nonsense(api: Any) -> None:
             return [await pods.report(pod, at, "/status", "1") for at in (port, 1)]
 
     assert api.run(asked) == [{"decisions": 1}, None]
+
+
+def test_pods_are_asked_anew_when_a_halt_ends(ready: Any, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bot obeys a release within milliseconds of the edit; an answer from before must not be believed for long."""
+    stamps: list[str] = []
+
+    async def report(_self: Pods, pod: Obj, port: int, path: str, stamp: str) -> Any:
+        stamps.append(stamp)
+        return {"decisions": 7, "time": 1, "killed": len(stamps) > 3} if path == "/status" else None
+
+    monkeypatch.setattr(Pods, "report", report)
+    ready.run(lambda client: passes(client, platform))
+    settled(ready)
+    for _ in range(4):
+        ready.run(lambda client: passes(client, platform))
+    assert set(stamps) == {"3 NotEngaged", "3 BotHalted"}
