@@ -180,6 +180,7 @@ class Buildah:
             words = [*choice, *MERGED, *SLIM, *OURS, SUITE]
             made_of = self._cache / f"{name.rpartition('/')[2]}.options"
             if not self._id(name) or not made_of.is_file() or made_of.read_text() != repr(words):
+                require_space(self._cache, WORK_GB, "building images")
                 with step(f"making {name.rpartition('/')[2]} of Debian's packages"):
                     self._make_base(name, words)
                 made_of.write_text(repr(words))

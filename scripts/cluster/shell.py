@@ -23,7 +23,7 @@ __all__ = ["Problem", "alone", "apt_install", "cache_root", "main", "out", "requ
 TAIL = 15
 CHUNK = 1 << 20
 GIGABYTE = 1_000_000_000
-FULL = "No space left on device"
+FULL = "no space left on device"  # as Go says it; C and Python begin with a capital
 
 
 class Problem(Exception):  # noqa: N818 - it is what a person reads, not an accident
@@ -113,7 +113,7 @@ def run(
         raise Problem(f"{command[0]} is not installed") from error
     if log is not None:
         log.write_text(done.stdout)
-    if done.returncode and FULL in done.stdout:
+    if done.returncode and FULL in done.stdout.lower():
         raise _full()
     if done.returncode:
         tail = "\n    ".join(done.stdout.strip().splitlines()[-TAIL:])
