@@ -27,9 +27,11 @@ from cryptoai.data_universe.feature_kernel_facts_emit import FROM_FACTS, emit_fa
 from cryptoai.data_universe.feature_kernel_micro import Reals
 from cryptoai.data_universe.market_microstructure.book import Book
 
-__all__ = ["Batch", "FeatureEngine", "batch"]
+__all__ = ["FACT_KINDS", "Batch", "FeatureEngine", "batch"]
 
 Mask = npt.NDArray[np.bool_]
+FACT_KINDS = tuple(KIND_CODES)
+"""The kinds of facts that features are made of."""
 _PLACES = np.array([schema.index(name) for name in (*COMPUTED, *FROM_FACTS)])
 
 
@@ -101,8 +103,8 @@ class FeatureEngine:
             raise DataError(f"a fact of {facts.kind} known at {first} came after {late} was seen")
         self._fed[code] = int(facts.known_at[stop - 1])
         # Copies have one memory layout, whatever the source had, so that nothing is compiled while trading.
-        columns = [np.array(part[start:stop]) for part in (facts.event_time, facts.known_at, facts.values)]
-        update_facts(self._facts, code, *columns, 0, stop - start)
+        event, known = (np.array(times[start:stop]) for times in (facts.event_time, facts.known_at))
+        update_facts(self._facts, code, event, known, np.array(facts.values[start:stop]), 0, stop - start)
 
     def emit(self, now_ns: int) -> tuple[Reals, Mask, int]:
         """(values float64[200] with 0.0 where missing, mask bool[200], event time of the newest market event)."""
