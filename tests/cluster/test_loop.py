@@ -22,7 +22,7 @@ import yaml
 
 from cryptoai.core.journal import Record, read_journal
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = "manifests/examples/tradingbot-minimal.yaml"

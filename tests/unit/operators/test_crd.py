@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +134,18 @@ def test_a_union_cannot_be_said() -> None:
 
     with pytest.raises(ValueError, match="structural"):
         structural(Odd)
+
+
+def test_no_default_is_null() -> None:
+    """A server refuses the whole definition for one that is not of its field's type."""
+
+    def defaults(node: Any) -> Iterator[Any]:
+        if isinstance(node, Mapping):
+            if "type" in node and "default" in node:
+                yield node["default"]
+            for inner in node.values():
+                yield from defaults(inner)
+
+    found = list(defaults(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+    assert found
+    assert None not in found
