@@ -225,11 +225,12 @@ def _root(
 
 
 def _subcommands() -> None:
-    from cryptoai.cli import assets, data, features, kube, onchain
+    from cryptoai.cli import assets, data, features, kube, news, onchain
 
     app.add_typer(data.app, name="data")
     data.app.add_typer(assets.app, name="assets")
     data.app.add_typer(onchain.app, name="onchain")
+    data.app.add_typer(news.app, name="news")
     app.add_typer(features.app, name="features")
     app.add_typer(kube.app, name="kube")
 
