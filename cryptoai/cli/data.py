@@ -5,7 +5,7 @@ Reads files that a user names; writes only below data.lake, atomically, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,17 +14,25 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
+from cryptoai.cli import facts
 from cryptoai.cli.console import out, progress
 from cryptoai.cli.settings import load_config
 from cryptoai.core.clock import iso
 from cryptoai.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cryptoai.data_universe.market_microstructure.described import Grid
     from cryptoai.data_universe.market_microstructure.tape import ImportReport
 
-__all__ = ["SAMPLES", "app", "import_tape", "sample_path"]
+__all__ = ["SAMPLES", "app", "import_recordings", "import_tape", "sample_path"]
 
-app = typer.Typer(no_args_is_help=True, help="Import, list and inspect recorded market data.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Market data in the lake, from raw captures of exchanges (trades, L2 book, quotes) and tables of derivatives"
+    " data (funding, mark and index, open interest, liquidations, long/short ratios, OHLCV).",
+)
+app.command("import-facts")(facts.import_facts)
+app.command("compact")(facts.compact)
 
 SAMPLES = {
     "binance_usdm:BTCUSDT": "binance_usdm_btcusdt_20240808.gz",
@@ -37,14 +45,29 @@ Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake. D
 
 @app.command("import")
 def import_(
-    path: Annotated[Path | None, typer.Argument(help="Raw capture, plain or .gz: '<local ns> <json>' lines.")] = None,
-    instrument: Annotated[str | None, typer.Option(help="venue:SYMBOL, e.g. binance_usdm:BTCUSDT.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="Recording: raw capture, capture of several connections, Tardis CSV; or .gz.")
+    ] = None,
+    instrument: Annotated[
+        str | None, typer.Option(help="venue:SYMBOL, e.g. binance_usdm:BTCUSDT. Default: all that the file names.")
+    ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Import the tapes that come with the package.")] = False,
+    tick: Annotated[str | None, typer.Option(help="Tick of an instrument that nothing else describes.")] = None,
+    step: Annotated[str | None, typer.Option(help="Its quantity step.")] = None,
     lake: Lake = None,
 ) -> None:
-    """Import a raw exchange capture: sync the book, correct the clock, quarantine what cannot be trusted."""
-    for name, source in _sources(path, instrument, sample=sample):
-        out.print(import_tape(source, name, _lake(lake)).summary())
+    """Import recorded trades and books: sync the book, correct the clock, quarantine what cannot be trusted.
+
+    The form is found by looking: raw captures, our own recordings, captures of several connections (Binance, Bybit,
+    OKX, Coinbase, Kraken), Tardis CSV.
+    """
+    if sample:
+        for name in SAMPLES:
+            out.print(import_tape(sample_path(name), name, _lake(lake)).summary())
+        return
+    if path is None:
+        raise ConfigError("give a recording, or --sample for the packaged tapes")
+    import_recordings(path, _lake(lake), instrument, (tick, step))
 
 
 @app.command("list")
@@ -83,17 +106,37 @@ def import_tape(source: Path, name: str, lake: Path) -> ImportReport:
         return import_capture(lake, source, instrument(name), lambda share: advance(100 * share, 100, "%"))
 
 
+def import_recordings(path: Path, lake: Path, wanted: str | None, grid: tuple[str | None, str | None]) -> None:
+    """Every instrument of a recording into the lake, saying which form it has."""
+    from cryptoai.data_universe.asset_registry.registry import INSTRUMENTS
+    from cryptoai.data_universe.importing import import_recording
+    from cryptoai.data_universe.market_microstructure.described import instruments_of
+
+    form, instruments = instruments_of(path, INSTRUMENTS, wanted, _grid(*grid))
+    out.print(f"{path}: {form}")
+    for each in instruments:
+        with progress(f"import {each.id}") as advance:
+            done = import_recording(lake, path, each, lambda share: advance(100 * share, 100, "%"))
+        out.print(done.summary())
+
+
 def sample_path(name: str) -> Path:
     """Where the packaged tape of an instrument lies."""
     return Path(str(files("cryptoai.testing"))) / "tapes" / SAMPLES[name]
 
 
-def _sources(path: Path | None, instrument: str | None, *, sample: bool) -> Iterable[tuple[str, Path]]:
-    if sample:
-        return [(name, sample_path(name)) for name in SAMPLES]
-    if path is None or instrument is None:
-        raise ConfigError("give a capture and its --instrument venue:SYMBOL, or --sample for the packaged tapes")
-    return [(instrument, path)]
+def _grid(tick: str | None, step: str | None) -> Grid | None:
+    from cryptoai.data_universe.market_microstructure.described import Grid
+
+    if tick is None and step is None:
+        return None
+    try:
+        found = Grid(Decimal(tick or ""), Decimal(step or ""))
+    except InvalidOperation as error:
+        raise ConfigError(
+            "give both --tick and --step as decimal numbers, for example --tick 0.1 --step 0.001"
+        ) from error
+    return found
 
 
 def _lake(given: Path | None) -> Path:

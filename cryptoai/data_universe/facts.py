@@ -21,7 +21,7 @@ __all__ = ["KINDS", "Column", "FactKind", "Facts", "Period"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Period = Literal["day", "month", "year"]
+Period = Literal["month", "year"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FactKind:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     """Columns that name the fact together with `event_time`; the rest may be corrected later."""
-    period: Period = "day"
+    period: Period = "month"
     """Width of a partition of the lake."""
     price: tuple[str, ...] = ()
     """Columns that are prices, the reference first; they are judged beside the prices before."""
@@ -78,7 +78,6 @@ _ALL = (
             Column("rate", "share per interval", "paid by longs to shorts; 0.0001 is 1 bp", -0.5, 0.5),
             Column("interval_s", "s", "since the payment before", 60, 8 * 86_400),
         ),
-        period="month",
     ),
     FactKind(
         "funding_predicted",
@@ -106,7 +105,6 @@ _ALL = (
             Column("contracts", "contracts", "open contracts, base units on linear venues", *_SIZE, optional=True),
             Column("notional", "quote", "their value", *_SIZE, optional=True),
         ),
-        period="month",
         ordered=True,
     ),
     FactKind(
@@ -131,7 +129,6 @@ _ALL = (
         "positioning",
         "How accounts are positioned.",
         (Column("long_short_ratio", "ratio", "long accounts or positions per short one", 1e-4, 1e4),),
-        period="month",
         ordered=True,
     ),
     FactKind(
@@ -146,7 +143,6 @@ _ALL = (
             Column("volume", "base", "traded", *_SIZE, optional=True),
         ),
         key=("interval_s",),
-        period="month",
         price=("close", "open", "high", "low"),
     ),
     FactKind(
@@ -170,7 +166,6 @@ _ALL = (
             Column("scheduled_s", "unix s", "moment that the item announces, 0 if none", *_UNIX),
         ),
         key=("category", "severity", "sentiment", "confidence", "scheduled_s"),
-        period="month",
     ),
 )
 

@@ -4,7 +4,7 @@
     ROOT/quarantine/kind=funding/venue=binance_usdm/symbol=BTCUSDT/HASH.parquet      what was refused, with the reason
 
 Importers, recorders, on-chain sources and the news classifier write, features and `cryptoai data inspect` read.
-`date` is the first day of the period (a day, month or year, see `FactKind.period`) that holds the `event_time`, so that
+`date` is the first day of the month or year (see `FactKind.period`) that holds the `event_time`, so that
 a fact, its repetitions and its corrections lie together. A file is never changed: a write adds one with the rows that
 were not there, compaction replaces several by one of the same rows. A row says the same again if the version known just
 before it does, and is not stored; another value known later is a correction and is kept beside the first; another value
@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from operator import eq
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ from cryptoai.data_universe.quarantine import ABSURD, judge
 
 __all__ = ["FactReport", "available_facts", "read_facts", "read_refused", "stream_facts", "write_facts"]
 
-_CONTEXT = 64
+_CONTEXT = 24
 _MOST_FILES = 32
 _TRIES = 5
 
@@ -198,12 +200,19 @@ def _context(folder: Path, shelf: Path, facts: Facts) -> tuple[Facts | None, Fac
 
 
 def _before(folder: Path, kind: str, known_at: int) -> Facts:
+    """The last rows known before a time, from as few files as hold them."""
     found = Facts.none(kind)
     for place in sorted(folder.glob("date=*"), reverse=True):
-        if _begin(place) < known_at and len(found) < _CONTEXT:
-            rows = ranked(_settled_down(place, kind, lambda file: file.first_known < known_at))
-            found = Facts.joined(kind, [rows.slice(0, rows.until(known_at - 1)), found])
-    return found.slice(max(0, len(found) - _CONTEXT), len(found))
+        if _begin(place) >= known_at:
+            continue
+        for file in sorted(stored_files(place), key=lambda file: -file.last_known):
+            if len(found) == _CONTEXT and file.last_known < found.known_at[0]:
+                break
+            rows = ranked(Facts.joined(kind, [_settled_down(place, kind, partial(eq, file)), found]))
+            found = rows.slice(max(0, rows.until(known_at - 1) - _CONTEXT), rows.until(known_at - 1))
+        if len(found) == _CONTEXT:
+            break
+    return found
 
 
 def _partition_rows(folder: Path, kind: str, start: int | None) -> Facts:
@@ -241,8 +250,8 @@ def _periods(facts: Facts, rows: Ints) -> Iterator[tuple[str, Ints]]:
 
 
 def _first_day(day: int, period: Period) -> str:
-    date = f"{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
-    return {"day": date, "month": f"{date[:7]}-01", "year": f"{date[:4]}-01-01"}[period]
+    date = datetime.fromtimestamp(day * 86_400, UTC)
+    return f"{date:%Y-%m}-01" if period == "month" else f"{date:%Y}-01-01"
 
 
 def _begin(folder: Path) -> int:

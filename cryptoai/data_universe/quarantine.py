@@ -151,10 +151,11 @@ def _steps(prices: Floats, bars: bool) -> Flags:
     last = np.concatenate((prices[:1, 0], prices[:-1, 0]))[:, None]
     with np.errstate(invalid="ignore"):
         apart = (prices > FACTOR * last) | (prices * FACTOR < last)
-        odd: Flags = apart[:, 1] if bars else apart.any(axis=1)
-        if bars:
-            above, below = prices[:, :2].max(axis=1), prices[:, :2].min(axis=1)
-            odd = odd | (above > FACTOR * below) | (prices[:, 2] > FACTOR * above) | (prices[:, 3] * FACTOR < below)
+        if not bars:
+            return np.asarray(apart.any(axis=1))
+        above, below = prices[:, :2].max(axis=1), prices[:, :2].min(axis=1)
+        torn = (above > FACTOR * below) | (prices[:, 2] > FACTOR * above) | (prices[:, 3] * FACTOR < below)
+    odd: Flags = apart[:, 1] | torn
     return odd
 
 

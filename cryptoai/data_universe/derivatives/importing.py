@@ -1,0 +1,165 @@
+"""Files of derivatives data into the lake: funding, mark, open interest, liquidations, positioning and bars.
+
+`cryptoai data import-facts` calls `import_facts`. A file is read a piece at a time and its columns are found by name;
+rows of several instruments are told apart by their symbol. It must never store a row under an instrument that the file
+does not name, unless the file names none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cryptoai.core.clock import SECOND
+from cryptoai.core.errors import DataError
+from cryptoai.core.ids import parse_instrument
+from cryptoai.data_universe.derivatives.funding import funding_intervals
+from cryptoai.data_universe.derivatives.names import plain_symbol, recognised
+from cryptoai.data_universe.derivatives.readings import How, kinds_of, reading
+from cryptoai.data_universe.derivatives.tables import pieces
+from cryptoai.data_universe.derivatives.times import nanoseconds
+from cryptoai.data_universe.facts import KINDS, Facts
+from cryptoai.data_universe.lake_facts import FactReport, write_facts
+
+__all__ = ["Source", "import_facts"]
+
+OnPiece = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file and what the user says of it."""
+
+    path: Path
+    instrument: str | None = None
+    """venue:SYMBOL; of a file with a symbol column only the rows of that symbol are taken."""
+    venue: str | None = None
+    """Take every symbol of the file, as instruments of this venue."""
+    symbol: str | None = None
+    """The name by which the file calls the instrument, if it is not the usual one."""
+    kinds: tuple[str, ...] = ()
+    """Found from the columns if empty."""
+    how: How = field(default_factory=How)
+
+
+def import_facts(
+    root: Path, source: Source, now_ns: int | None = None, on_piece: OnPiece | None = None
+) -> list[FactReport]:
+    """Store every fact of a file; one report for each instrument and kind. Memory is that of one piece of the file,
+    and of the payments of a funding tape that does not say its intervals.
+
+    `DataError` for a file that cannot be read, has no such columns or no such instrument; what was stored stays.
+    """
+    _check(source)
+    reports: dict[tuple[str, str], FactReport] = {}
+    waiting: dict[str, list[Facts]] = {}
+    for name, kind, facts in _all_rows(source, on_piece):
+        if kind == "funding" and np.isnan(facts.column("interval_s")).any():
+            waiting.setdefault(name, []).append(facts)
+        else:
+            _store(root, reports, name, facts, source.path.name, now_ns)
+    for name, held in waiting.items():
+        _store(root, reports, name, _with_intervals(held), source.path.name, now_ns)
+    return [reports[key] for key in sorted(reports)]
+
+
+def _store(
+    root: Path, reports: dict[tuple[str, str], FactReport], name: str, facts: Facts, source: str, now_ns: int | None
+) -> None:
+    report = write_facts(root, name, facts, source, now_ns=now_ns)
+    key = (name, facts.kind)
+    reports[key] = reports[key].plus(report) if key in reports else report
+
+
+def _all_rows(source: Source, on_piece: OnPiece | None) -> Iterator[tuple[str, str, Facts]]:
+    found: set[str] = set()
+    matched = done = 0
+    widths: dict[str, float] = {}
+    for frame in pieces(source.path):
+        columns = recognised(frame.columns)
+        kinds = source.kinds or tuple(kinds_of(columns, source.path.name))
+        _check_time(source.path, frame, columns)
+        for symbol, rows in _by_symbol(frame, columns):
+            found.add(symbol)
+            name = _instrument(source, symbol)
+            if name is None:
+                continue
+            matched += len(rows)
+            for kind in kinds:
+                how = _wide(source, kind, rows, columns, widths, name)
+                yield name, kind, reading(kind, rows, columns, how)
+        done += len(frame)
+        if on_piece is not None:
+            on_piece(done)
+    if not matched:
+        raise DataError(
+            f"{source.path} has no rows of {source.symbol or source.instrument}; it has"
+            f" {', '.join(sorted(found)[:12]) or 'no rows'}: give --symbol as the file writes it"
+        )
+
+
+def _by_symbol(frame: pl.DataFrame, columns: Mapping[str, str]) -> Iterator[tuple[str, pl.DataFrame]]:
+    if "symbol" not in columns:
+        yield "", frame
+        return
+    name = columns["symbol"]
+    for key, rows in frame.group_by(pl.col(name).cast(pl.String), maintain_order=True):
+        yield str(key[0]), rows
+
+
+def _instrument(source: Source, symbol: str) -> str | None:
+    """The instrument that rows of a symbol belong to, None if they are not asked for."""
+    if source.instrument is None:
+        return f"{source.venue}:{plain_symbol(symbol)}"
+    wanted = parse_instrument(source.instrument)[1]
+    ours = symbol == source.symbol if source.symbol else symbol == "" or plain_symbol(symbol) == wanted
+    return source.instrument if ours else None
+
+
+def _wide(
+    source: Source, kind: str, rows: pl.DataFrame, columns: Mapping[str, str], widths: dict[str, float], name: str
+) -> How:
+    """Bars need their width: told, or the step that is most frequent at the start of the file."""
+    bars = kind == "candles" or (kind == "mark" and "mark" not in columns)
+    if not bars or source.how.interval_s:
+        return source.how
+    if name not in widths:
+        steps = np.diff(np.unique(nanoseconds(rows[columns["time"]])))
+        if not len(steps):
+            raise DataError(f"{source.path} has one bar of {name}, so its width is unknown; give --interval in seconds")
+        found, counts = np.unique(steps, return_counts=True)
+        widths[name] = float(found[counts.argmax()] / SECOND)
+    return replace(source.how, interval_s=widths[name])
+
+
+def _with_intervals(held: Sequence[Facts]) -> Facts:
+    """A whole funding tape with the intervals that its payments show."""
+    facts = Facts.joined("funding", list(held))
+    order = np.argsort(facts.event_time, kind="stable")
+    times, back = np.unique(facts.event_time[order], return_inverse=True)
+    shown = np.empty(len(facts))
+    shown[order] = funding_intervals(times)[back]
+    values = facts.values.copy()
+    values[:, 1] = np.where(np.isnan(values[:, 1]), shown, values[:, 1])
+    return Facts.of("funding", facts.event_time, facts.known_at, values)
+
+
+def _check(source: Source) -> None:
+    if (source.instrument is None) == (source.venue is None):
+        raise DataError("give --instrument venue:SYMBOL, or --venue to take every symbol of the file")
+    parse_instrument(source.instrument or f"{source.venue}:X")
+    for kind in source.kinds:
+        if kind not in KINDS or kind in ("onchain", "news_scores"):
+            raise DataError(f"--kind {kind} cannot be imported from a table; the kinds are funding, funding_predicted,"
+                            " mark, open_interest, liquidations, positioning and candles")  # fmt: skip
+
+
+def _check_time(path: Path, frame: pl.DataFrame, columns: Mapping[str, str]) -> None:
+    if "time" not in columns:
+        raise DataError(
+            f"{path} has no column of times among {', '.join(frame.columns[:12])}; call one of them timestamp"
+        )
