@@ -46,6 +46,7 @@ __all__ = [
     "import_capture",
     "parts",
     "read_events",
+    "store_capture",
     "stream_events",
     "write_events",
 ]
@@ -79,7 +80,12 @@ def import_capture(root: Path, path: Path, instrument: Instrument, on_progress: 
     Raises `DataError` as `read_capture` does, if the capture overlaps with another one of the instrument, or if the
     disk refuses; the lake is then as it was, but for whole days already written, which a new import completes.
     """
-    capture = Capture(path, instrument)
+    return store_capture(root, Capture(path, instrument), on_progress)
+
+
+def store_capture(root: Path, capture: Capture, on_progress: Progress | None = None) -> ImportReport:
+    """The same for a capture that is open already; if its rows were there, it is not read."""
+    instrument = capture.instrument
     done = _imported(root, instrument, capture.fingerprint())
     if done:
         return done

@@ -1,8 +1,7 @@
-"""Messages to event rows, in bulk: texts are collected, then parsed, judged and laid out as columns a chunk at a time.
+"""Messages to event rows, in bulk: collected as texts or as scanned columns, judged and laid out a chunk at a time.
 
-Only the tape importer uses it. A price is judged against the median of the last nine trade and quote prices known
-before it, so nothing later decides whether a row is believed, one bad print moves nothing, and a real crash is
-followed after five prints. Times in a chunk are still the local clock's; the importer corrects them at the end.
+Only the importer uses it. Rows keep the order in which they were added, whichever way they came. What is believed is
+decided in `plausibility`. Times in a chunk are still the local clock's; the importer corrects them at the end.
 """
 
 from __future__ import annotations
@@ -15,64 +14,69 @@ import numpy as np
 
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, QUOTE, TRADE, Bytes, EventArray, Ints
-from cryptoai.data_universe.jit import njit
-from cryptoai.data_universe.market_microstructure.book import MAX_PRICE
-from cryptoai.data_universe.market_microstructure.decimals import (
-    NEGATIVE,
-    NOT_A_NUMBER,
-    OFF_GRID,
-    ROUNDED,
-    Grid,
-    parse_pairs,
-)
+from cryptoai.data_universe.market_microstructure.columns import Columns
+from cryptoai.data_universe.market_microstructure.decimals import Grid, parse_pairs
+from cryptoai.data_universe.market_microstructure.plausibility import Judge, Verdict
 
-__all__ = ["KINDS", "Assembly", "Levels", "joined"]
+__all__ = ["CAPACITY", "CHUNK", "KINDS", "MESSAGE", "ROWS", "Assembly", "Levels", "joined"]
 
 KINDS = {LEVEL: "level", TRADE: "trade", CLEAR: "clear", QUOTE: "quote", GAP: "gap"}
 """Names of the row kinds in reports."""
 
-_ABSURD, _NO_PRICE, _NO_TRADE = 5, 6, 7
-_REASONS = {
-    NOT_A_NUMBER: "price or quantity is not a number",
-    NEGATIVE: "negative price or quantity",
-    OFF_GRID: "price is no multiple of the tick",
-    _ABSURD: "absurd price",
-    _NO_PRICE: "price is zero",
-    _NO_TRADE: "trade of nothing",
-}
-_CHUNK = 1 << 16
-_WINDOW = 9
-_FEWEST = 3
-_FAR = 20
-_NEAR = 2
-_NOTHING = "0\n0"
+CHUNK = 1 << 16
+CAPACITY = CHUNK + (1 << 15)
+"""Rows that the scanner may write before it must stop."""
 
-Pairs = list[list[str]]
+ROWS, MESSAGE = range(2)
+"""Places in `Assembly.cursor`: scanned rows so far, number of the last message."""
+
+_NOTHING = "0\n0"
+_SEGMENT = 6
+
 Levels = tuple[tuple[str, int], tuple[str, int]]
 """(text, rows) of bids and of asks."""
 
 
 class Assembly:
-    """Rows of one capture in the making; `add_*` whole messages, `flush` when `full` and at the end."""
+    """Rows of one capture in the making; `add_*` whole messages or let the scanner write, `flush` when `full`."""
 
     def __init__(self, instrument: Instrument) -> None:
-        self._grid = Grid.of(instrument)
+        self.grid = Grid.of(instrument)
+        self.columns = Columns.empty(CAPACITY)
+        self.cursor: Ints = np.zeros(2, np.int64)
+        self._judge = Judge()
         self._texts: list[str] = []
         self._segments = array("q")
-        self._message = 0
-        self._rows = 0
-        self._recent = np.zeros(_WINDOW + 1, np.int64)
+        self._text_rows = 0
+        self._piece_rows = 0
+        self._taken = 0
+        self._pieces: list[Columns] = []
 
     @property
     def full(self) -> bool:
-        return self._rows >= _CHUNK
+        return self._piece_rows + self._text_rows + int(self.cursor[ROWS]) - self._taken >= CHUNK
+
+    @property
+    def book_known(self) -> bool:
+        """Whether the book was known after the last flush."""
+        return self._judge.book.known
+
+    def levels(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(price, quantity) of bids and asks after the last flush, best first, in ticks and steps."""
+        book = self._judge.book
+        sides = ((BID, book.count(BID)), (ASK, book.count(ASK)))
+        bids, asks = (book.top(side, count) for side, count in sides)
+        return (
+            list(zip(bids[0].tolist(), bids[1].tolist(), strict=True)),
+            list(zip(asks[0].tolist(), asks[1].tolist(), strict=True)),
+        )
 
     def add_depth(self, event: int, known: int, levels: Levels, *, snapshot: bool = False) -> None:
         """Levels of one depth message; a snapshot's begin with CLEAR."""
         if snapshot:
             self.add_mark(CLEAR, event, known)
         else:
-            self._message += 1
+            self._begin()
         for side, (text, count) in zip((BID, ASK), levels, strict=True):
             if count:
                 self._add(LEVEL, side, event, known, count, text)
@@ -80,50 +84,73 @@ class Assembly:
     def add_trade(self, event: int, known: int, side: int, price: str, qty: str) -> None:
         """One trade; TypeError or ValueError if price and quantity are not texts, and nothing is added."""
         text, _ = _side([[price, qty]])
-        self._message += 1
+        self._begin()
         self._add(TRADE, side, event, known, 1, text)
 
     def add_quote(self, event: int, known: int, bid: list[str], ask: list[str]) -> None:
         """Best (price, quantity) of both sides; TypeError or ValueError if they are not texts, and nothing is added."""
         (bid_text, _), (ask_text, _) = joined([bid], [ask])
-        self._message += 1
+        self._begin()
         self._add(QUOTE, BID, event, known, 1, bid_text)
         self._add(QUOTE, ASK, event, known, 1, ask_text)
 
     def add_mark(self, kind: int, event: int, known: int) -> None:
         """A CLEAR or GAP row; it begins a message."""
-        self._message += 1
+        self._begin()
         self._add(kind, 0, event, known, 1, _NOTHING)
 
-    def flush(self) -> tuple[EventArray, dict[str, int], int]:
-        """Rows added since the last flush (event time 0 is "not given"), refused counts by reason, rows rounded."""
-        segments = np.frombuffer(self._segments, np.int64).reshape(-1, 6)
-        columns = np.repeat(segments, segments[:, 5], axis=0)
-        text = "".join(f"{text}\n" for text in self._texts).encode()
-        price, qty, status = parse_pairs(text, self._rows, self._grid)
-        kind, side = columns[:, 3].astype(np.int8), columns[:, 4].astype(np.int8)
-        _judge((kind, side, price, qty), status, self._recent)
-        kept = status <= ROUNDED
-        message = columns[kept, 0]
-        last = np.ones(len(message), np.int8)
-        last[:-1] = message[1:] != message[:-1]
-        events = EventArray(columns[kept, 1], columns[kept, 2], kind[kept], side[kept], last, price[kept], qty[kept])
-        self._texts, self._segments, self._rows = [], array("q"), 0
-        counts = np.bincount(status, minlength=_NO_TRADE + 1)
-        return events, {_REASONS[code]: int(counts[code]) for code in _REASONS if counts[code]}, int(counts[ROUNDED])
+    def before_scan(self) -> None:
+        """Close what was added as text, so that scanned rows come behind it."""
+        if self._texts:
+            self._close_texts()
+
+    def flush(self) -> tuple[EventArray, Verdict]:
+        """Rows added since the last flush (event time 0 is "not given") and what was refused among them."""
+        self._close_scanned()
+        self._close_texts()
+        columns = Columns.joined(self._pieces) if self._pieces else Columns.empty(0)
+        verdict = self._judge.judge(columns)
+        self._pieces, self._piece_rows, self._taken = [], 0, 0
+        self.cursor[ROWS] = 0
+        return _rows(columns, verdict.kept), verdict
+
+    def _begin(self) -> None:
+        if self.cursor[ROWS] > self._taken:
+            self._close_scanned()
+        self.cursor[MESSAGE] += 1
 
     def _add(self, kind: int, side: int, event: int, known: int, count: int, text: str) -> None:
-        self._segments.extend((self._message, event, known, kind, side, count))
+        self._segments.extend((int(self.cursor[MESSAGE]), event, known, kind, side, count))
         self._texts.append(text)
-        self._rows += count
+        self._text_rows += count
+
+    def _close_scanned(self) -> None:
+        stop = int(self.cursor[ROWS])
+        if stop > self._taken:
+            self._pieces.append(self.columns.part(self._taken, stop))
+            self._piece_rows += stop - self._taken
+            self._taken = stop
+
+    def _close_texts(self) -> None:
+        if not self._texts:
+            return
+        segments = np.frombuffer(self._segments, np.int64).reshape(-1, _SEGMENT)
+        rows = np.repeat(segments, segments[:, 5], axis=0)
+        text = "".join(f"{text}\n" for text in self._texts).encode()
+        price, qty, status = parse_pairs(text, self._text_rows, self.grid)
+        kind, side = rows[:, 3].astype(np.int8), rows[:, 4].astype(np.int8)
+        message, event, known = (np.ascontiguousarray(rows[:, i]) for i in range(3))
+        self._pieces.append(Columns(message, event, known, kind, side, price, qty, status))
+        self._piece_rows += self._text_rows
+        self._texts, self._segments, self._text_rows = [], array("q"), 0
 
 
-def joined(bids: Pairs, asks: Pairs) -> Levels:
+def joined(bids: list[list[str]], asks: list[list[str]]) -> Levels:
     """Levels as the exchange lists them, ready to add; TypeError or ValueError if they are not pairs of texts."""
     return _side(bids), _side(asks)
 
 
-def _side(pairs: Pairs) -> tuple[str, int]:
+def _side(pairs: list[list[str]]) -> tuple[str, int]:
     flat: Iterable[str] = chain.from_iterable(pairs)
     text = "\n".join(flat)
     if pairs and (set(map(len, pairs)) != {2} or text.count("\n") != 2 * len(pairs) - 1):
@@ -131,53 +158,8 @@ def _side(pairs: Pairs) -> tuple[str, int]:
     return text, len(pairs)
 
 
-@njit
-def _judge(rows: tuple[Bytes, Bytes, Ints, Ints], status: Bytes, recent: Ints) -> None:
-    """Mark absurd and missing prices in `status`; `recent` is the last prices as a ring and how many there were."""
-    kind, side, price, qty = rows
-    reference, seeds = _reference(recent), 0
-    for i in range(len(kind)):
-        if kind[i] in (CLEAR, GAP):
-            seeds = 3 if kind[i] == CLEAR else 0
-            continue
-        if status[i] > ROUNDED:
-            continue
-        status[i] = _verdict((kind[i], side[i], price[i], qty[i]), status[i], reference)
-        if status[i] > _ABSURD or price[i] >= MAX_PRICE:
-            continue
-        mask = 1 if side[i] == BID else 2
-        if kind[i] != LEVEL or seeds & mask:  # the first level of each side of a snapshot is its best
-            seeds &= ~mask if kind[i] == LEVEL else seeds
-            recent[recent[_WINDOW] % _WINDOW] = price[i]
-            recent[_WINDOW] += 1
-            reference = _reference(recent)
-
-
-@njit
-def _reference(recent: Ints) -> int:
-    """Median of the last prices, 0 while there are too few to judge by."""
-    count = min(recent[_WINDOW], _WINDOW)
-    return int(np.sort(recent[:count])[count // 2]) if count >= _FEWEST else 0
-
-
-@njit
-def _verdict(row: tuple[int, int, int, int], status: int, reference: int) -> int:
-    kind, side, price, qty = row
-    if price == 0:
-        return _NO_PRICE
-    if kind == TRADE and qty == 0:
-        return _NO_TRADE
-    return _ABSURD if _absurd(kind, side, price, reference) else status
-
-
-@njit
-def _absurd(kind: int, side: int, price: int, reference: int) -> bool:
-    """Beyond what the book can hold, or not possible beside `reference`: far bids and asks rest, on their own side."""
-    if price >= MAX_PRICE:
-        return True
-    if reference == 0:
-        return False
-    low, high = price * _NEAR < reference, price > reference * _NEAR
-    if kind != LEVEL:
-        return low or high
-    return high if side == BID else low or price > reference * _FAR
+def _rows(columns: Columns, kept: Bytes) -> EventArray:
+    chosen = columns.where(kept.view(np.bool_))
+    last = np.ones(len(chosen.message), np.int8)
+    last[:-1] = chosen.message[1:] != chosen.message[:-1]
+    return EventArray(chosen.event, chosen.known, chosen.kind, chosen.side, last, chosen.price, chosen.qty)

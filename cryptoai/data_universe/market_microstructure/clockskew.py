@@ -13,9 +13,27 @@ cannot be true is refused with a reason, never repaired.
 
 from __future__ import annotations
 
-from cryptoai.core.clock import SECOND
+import numpy as np
 
-__all__ = ["ClockCheck"]
+from cryptoai.core.clock import SECOND
+from cryptoai.data_universe.events import Ints
+from cryptoai.data_universe.jit import njit
+
+__all__ = ["KNOWN", "REASONS", "ClockCheck", "judge_times"]
+
+REASONS = (
+    "",
+    "local time is not nanoseconds since 1970",
+    "local clock ran backwards",
+    "local time jumps ahead",
+    "event time is more than a day from the local time",
+    "event time in the future",
+    "event time far behind the local time",
+)
+"""By the code that `judge_times` returns; 0 is believed."""
+
+_BELIEVED, _NO_TIME, _BACKWARDS, _AHEAD, _FAR, _FUTURE, _BEHIND = range(len(REASONS))
+KNOWN, _HELD, _SMALLEST, _MEASURED, _BASELINE, _SUSPECT, _STREAK, _AGREED = range(8)
 
 _EARLIEST, _LATEST = 1_230_768_000 * SECOND, 4_102_444_800 * SECOND
 _STEP_BACK = SECOND
@@ -25,51 +43,82 @@ _MOST_ERROR = 86_400 * SECOND
 _AGREEING = 5
 
 
-class ClockCheck:
-    """Running state over the messages of one capture."""
+@njit
+def judge_times(state: Ints, local: int, event: int) -> int:
+    """Code of why these times cannot be true, or 0, and then `state[KNOWN]` is the arrival; event 0 is "not given"."""
+    if not _EARLIEST < local < _LATEST:
+        return _NO_TIME
+    if local < state[KNOWN] - _STEP_BACK:
+        return _BACKWARDS
+    code = _delay(state, local - event) if event else _silence(state, local)
+    if code == _BELIEVED:
+        state[_HELD] += local < state[KNOWN]
+        state[KNOWN] = max(state[KNOWN], local)
+    return code
 
-    __slots__ = ("_baseline", "_streak", "_suspect", "held", "known", "smallest_delay")
+
+@njit
+def _silence(state: Ints, local: int) -> int:
+    return _AHEAD if state[KNOWN] and local > state[KNOWN] + _SILENCE else _BELIEVED
+
+
+@njit
+def _delay(state: Ints, delay: int) -> int:
+    measured = state[_MEASURED] != 0
+    if not measured and abs(delay) > _MOST_ERROR:
+        return _FAR
+    if measured and abs(delay - state[_BASELINE]) > _JUMP and not _adopts(state, delay):
+        return _FUTURE if delay < state[_BASELINE] else _BEHIND
+    state[_BASELINE], state[_STREAK] = delay, 0
+    state[_AGREED] += 1
+    state[_SMALLEST] = min(state[_SMALLEST], delay) if measured else delay
+    state[_MEASURED] = 1
+    return _BELIEVED
+
+
+@njit
+def _adopts(state: Ints, delay: int) -> bool:
+    """A lone odd time is an error; several in a row that agree are a clock that was set.
+
+    The first messages of a feed may be old news: until enough agree, a time near the local clock's is the better one.
+    """
+    if state[_AGREED] < _AGREEING and abs(delay) <= _JUMP < abs(state[_BASELINE]):
+        state[_AGREED] = 0
+        return True
+    agrees = state[_STREAK] > 0 and abs(delay - state[_SUSPECT]) <= _JUMP
+    state[_STREAK] = state[_STREAK] + 1 if agrees else 1
+    state[_SUSPECT] = delay
+    return bool(state[_STREAK] >= _AGREEING and abs(delay) <= _MOST_ERROR)
+
+
+class ClockCheck:
+    """Running state over the messages of one capture; `state` is shared with compiled code."""
+
+    __slots__ = ("_floor", "state")
 
     def __init__(self) -> None:
-        self.known = 0
-        self.held = 0
-        self.smallest_delay: int | None = None
-        self._baseline: int | None = None
-        self._suspect = 0
-        self._streak = 0
+        self.state: Ints = np.zeros(8, np.int64)
+        self._floor = 0
+
+    @property
+    def known(self) -> int:
+        """Arrival of the last message that was believed."""
+        return int(self.state[KNOWN])
+
+    @property
+    def held(self) -> int:
+        """Local times that stepped back a little and were held."""
+        return int(self.state[_HELD])
 
     @property
     def error_ns(self) -> int:
         """How much later every local time must be, >= 0; final only after the last message."""
-        return max(0, -(self.smallest_delay or 0))
+        return max(self._floor, -int(self.state[_SMALLEST]))
+
+    def floor(self, error_ns: int) -> None:
+        """The recording before this one found the clock wrong by this much: it is not less wrong now."""
+        self._floor = max(self._floor, error_ns)
 
     def refuse(self, local: int, event: int) -> str | None:
         """Why these times cannot be true, or None and then `known` is the message's arrival; event 0 is "not given"."""
-        if not _EARLIEST < local < _LATEST:
-            return "local time is not nanoseconds since 1970"
-        if local < self.known - _STEP_BACK:
-            return "local clock ran backwards"
-        reason = self._refuse_delay(local, event) if event else self._refuse_silence(local)
-        if reason is None:
-            self.held += local < self.known
-            self.known = max(self.known, local)
-        return reason
-
-    def _refuse_silence(self, local: int) -> str | None:
-        return "local time jumps ahead" if self.known and local > self.known + _SILENCE else None
-
-    def _refuse_delay(self, local: int, event: int) -> str | None:
-        delay = local - event
-        if self._baseline is None and abs(delay) > _MOST_ERROR:
-            return "event time is more than a day from the local time"
-        if self._baseline is not None and abs(delay - self._baseline) > _JUMP and not self._adopts(delay):
-            return "event time in the future" if delay < self._baseline else "event time far behind the local time"
-        self._baseline, self._streak = delay, 0
-        self.smallest_delay = delay if self.smallest_delay is None else min(self.smallest_delay, delay)
-        return None
-
-    def _adopts(self, delay: int) -> bool:
-        """A lone odd time is an error; several in a row that agree are a clock that was set."""
-        self._streak = self._streak + 1 if self._streak and abs(delay - self._suspect) <= _JUMP else 1
-        self._suspect = delay
-        return self._streak >= _AGREEING and abs(delay) <= _MOST_ERROR
+        return REASONS[judge_times(self.state, local, event)] or None

@@ -1,6 +1,7 @@
 """Decimal text to whole ticks and steps in bulk: prices exact or refused, quantities exact or rounded down and told.
 
-The tape importer calls it for every price and quantity of a capture. It must never go through a float.
+The tape importer calls it for every price and quantity of a capture, the scanner of raw bytes calls `parse_number`
+from compiled code. It must never go through a float.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.events import Bytes, Ints
 from cryptoai.data_universe.jit import njit
 
-__all__ = ["GOOD", "NEGATIVE", "NOT_A_NUMBER", "OFF_GRID", "ROUNDED", "Grid", "parse_pairs"]
+__all__ = ["GOOD", "NEGATIVE", "NOT_A_NUMBER", "OFF_GRID", "ROUNDED", "Grid", "parse_number", "parse_pairs"]
 
 GOOD, ROUNDED, NOT_A_NUMBER, NEGATIVE, OFF_GRID = range(5)
 """What became of a pair. ROUNDED: an order older than a change of step has a finer quantity, which is rounded down."""
@@ -66,19 +67,19 @@ def _parse(
 ) -> int:
     at = 0
     for row in range(len(prices)):
-        prices[row], bad_price, at = _number(text, at, price_grid)
-        qtys[row], bad_qty, at = _number(text, at, qty_grid)
+        prices[row], bad_price, at = parse_number(text, at, _NEWLINE, price_grid)
+        qtys[row], bad_qty, at = parse_number(text, at, _NEWLINE, qty_grid)
         status[row] = max(bad_price, ROUNDED if bad_qty == OFF_GRID else bad_qty)
     return at
 
 
 @njit
-def _number(text: npt.NDArray[np.uint8], at: int, grid: tuple[int, int]) -> tuple[int, int, int]:
-    """One number up to its newline -> (grid units, status, position behind the newline)."""
+def parse_number(text: npt.NDArray[np.uint8], at: int, end: int, grid: tuple[int, int]) -> tuple[int, int, int]:
+    """One number up to the byte `end` -> (grid units, status, position behind that byte)."""
     value, digits, places, status = 0, 0, -1, GOOD
     negative = at < len(text) and text[at] == _MINUS
     at += negative
-    while at < len(text) and text[at] != _NEWLINE:
+    while at < len(text) and text[at] != end:
         digit = int(text[at]) - _ZERO
         if text[at] == _POINT and places < 0:
             places = 0
@@ -100,5 +101,8 @@ def _number(text: npt.NDArray[np.uint8], at: int, grid: tuple[int, int]) -> tupl
 def _scaled(value: int, digits: int, missing: int, units: int) -> tuple[int, int]:
     if digits == 0 or digits + missing > _MOST_DIGITS:
         return 0, NOT_A_NUMBER
-    value *= 10**missing
+    for _ in range(missing):
+        value *= 10
+    if units == 1:
+        return value, GOOD
     return value // units, (GOOD if value % units == 0 else OFF_GRID)

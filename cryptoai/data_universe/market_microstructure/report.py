@@ -13,6 +13,8 @@ from cryptoai.core.clock import SECOND, iso
 
 __all__ = ["ImportReport", "Tally"]
 
+_KEPT_LINES, _KEPT_BYTES = 1000, 1 << 20
+
 
 class ImportReport(BaseModel):
     """Facts of one import (frozen). Times in ns UTC after clock correction, 0 if there are no rows."""
@@ -21,15 +23,17 @@ class ImportReport(BaseModel):
 
     source: str = Field(description="file name of the capture")
     instrument: str
-    lines: int = Field(ge=0, description="lines read; messages + quarantined_lines account for each")
+    lines: int = Field(ge=0, description="lines read; messages + ignored + quarantined_lines account for each")
     messages: dict[str, int] = Field(description="accepted lines by message kind")
     rows: dict[str, int] = Field(description="event rows by kind")
+    ignored: dict[str, int] = Field(default_factory=dict, description="lines with nothing for this instrument, by why")
     quarantined_lines: dict[str, int] = Field(description="refused lines by reason")
     quarantined_rows: dict[str, int] = Field(description="refused prices or quantities inside accepted lines")
     first_refused: dict[str, int] = Field(description="line number of the first refused line of each reason")
     unsynced_rows: int = Field(ge=0, description="depth rows older than the snapshot or with no book to apply them to")
     rounded_rows: int = Field(ge=0, description="rows with a quantity finer than the step, rounded down")
     gaps: int = Field(ge=0, description="holes in the depth stream")
+    holes: dict[str, int] = Field(default_factory=dict, description="the same by reason")
     clock_error_ns: int = Field(ge=0, description="added to every local time")
     held_times: int = Field(ge=0, description="local times that stepped back and were held at the one before")
     first_known_at: int
@@ -65,7 +69,10 @@ class ImportReport(BaseModel):
         if not self.has_book:
             lines.append("no depth snapshot joins the updates: the book is unknown throughout")
         if self.gaps:
-            lines.append(f"{self.gaps} hole(s) in the depth stream: the book is unknown from each to the next snapshot")
+            why = f" ({_counts(self.holes)})" if self.holes else ""
+            lines.append(
+                f"{self.gaps} hole(s) in the depth stream{why}: the book is unknown from each to the next snapshot"
+            )
         if self.unsynced_rows:
             lines.append(
                 f"{self.unsynced_rows:,} depth rows left out: older than the snapshot, or the book was unknown"
@@ -74,6 +81,8 @@ class ImportReport(BaseModel):
             lines.append(f"{self.rounded_rows:,} rows with a quantity finer than the step, rounded down to it")
         if self.held_times:
             lines.append(f"{self.held_times:,} local times stepped back and were held at the one before")
+        if self.ignored:
+            lines.append(f"{sum(self.ignored.values()):,} lines with nothing for it: {_counts(self.ignored)}")
         lines += [
             f"refused {count:,} line(s): {reason} (first at line {self.first_refused.get(reason, 0):,})"
             for reason, count in self.quarantined_lines.items()
@@ -89,17 +98,31 @@ class Tally:
         self.lines = 0
         self.messages: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
         self.quarantined_lines: Counter[str] = Counter()
         self.quarantined_rows: Counter[str] = Counter()
         self.first_refused: dict[str, int] = {}
         self.unsynced_rows = 0
         self.rounded_rows = 0
-        self.gaps = 0
+        self.holes: Counter[str] = Counter()
+        self.kept_lines: list[tuple[int, str, bytes]] = []
+        self._kept_bytes = 0
 
-    def refuse(self, reason: str) -> None:
-        """Count the current line as quarantined."""
+    @property
+    def gaps(self) -> int:
+        return sum(self.holes.values())
+
+    def hole(self, reason: str, count: int = 1) -> None:
+        """Count a hole in the depth stream."""
+        self.holes[reason] += count
+
+    def refuse(self, reason: str, line: bytes = b"") -> None:
+        """Count the current line as quarantined, and keep it while there is room."""
         self.quarantined_lines[reason] += 1
         self.first_refused.setdefault(reason, self.lines)
+        if self._kept_bytes + len(line) <= _KEPT_BYTES and len(self.kept_lines) < _KEPT_LINES:
+            self.kept_lines.append((self.lines, reason, line))
+            self._kept_bytes += len(line)
 
 
 def _counts(counts: dict[str, int]) -> str:

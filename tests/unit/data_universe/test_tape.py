@@ -141,9 +141,6 @@ def test_a_tape_without_a_snapshot_has_no_book_and_says_so(tmp_path: Path) -> No
         ('1723161256001000000 {"stream":', "corrupt JSON"),
         ("not a line", "line does not start with a local time"),
         ("1723161256001000000 []", "message without the fields of its kind"),
-        (line(1, {"e": "markPriceUpdate", "s": "BTCUSDT"}), "unknown stream"),
-        (line(1, {**trade("100.0"), "s": "ETHUSDT"}), "another symbol"),
-        (line(1, trade("100.0", X="INSURANCE_FUND")), "trade outside the book (insurance fund, auto-deleveraging)"),
         (
             line(1, {"e": "trade", "s": "BTCUSDT", "p": 100.0, "q": "1", "m": True}),
             "message without the fields of its kind",
@@ -171,6 +168,25 @@ def test_a_bad_line_is_refused_with_its_reason(tmp_path: Path, bad: str, reason:
 
 
 @pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"e": "kline", "s": "BTCUSDT"}, "stream kline"),
+        ({**trade("100.0"), "s": "ETHUSDT"}, "another symbol"),
+        (trade("100.0", X="INSURANCE_FUND"), "trade outside the book (insurance fund, auto-deleveraging)"),
+    ],
+)
+def test_a_line_with_nothing_for_the_instrument_is_ignored_with_its_reason(
+    tmp_path: Path, body: dict[str, Any], reason: str
+) -> None:
+    """It is counted, it is no fault of the tape, and the summary names it."""
+    report = imported(tmp_path, line(0, snapshot(10)), line(1, body), line(2, trade("100.0"))).report
+    assert report.ignored == {reason: 1}
+    assert sum(report.messages.values()) + 1 == report.lines == 3
+    assert not report.degraded
+    assert reason in report.summary()
+
+
+@pytest.mark.parametrize(
     ("body", "reason", "count"),
     [
         (trade("1000000.0"), "absurd price", 1),
@@ -182,6 +198,8 @@ def test_a_bad_line_is_refused_with_its_reason(tmp_path: Path, bad: str, reason:
         (trade("abc"), "price or quantity is not a number", 1),
         (depth(10, 20, [["100000.0", "1"]], [["1.0", "1"], ["90000000.0", "1"]]), "absurd price", 3),
         (depth(10, 20, [["100.0", "-1"]], []), "negative price or quantity", 1),
+        (depth(10, 20, [["100.2", "1"]], []), "level that crosses the book", 1),
+        (quote("100.1", "100.0"), "crossed quote", 2),
     ],
 )
 def test_a_bad_row_is_refused_with_its_reason(tmp_path: Path, body: dict[str, Any], reason: str, count: int) -> None:
@@ -303,8 +321,8 @@ def test_garbage_is_an_error(tmp_path: Path, garbage: bytes) -> None:
 
 def test_another_venue_is_refused(tmp_path: Path) -> None:
     """A capture format that nobody wrote an importer for is not guessed."""
-    with pytest.raises(DataError, match="bybit"):
-        read_capture(tmp_path, PERP.model_copy(update={"id": "bybit:BTCUSDT"}))
+    with pytest.raises(DataError, match="bitfinex"):
+        read_capture(tmp_path, PERP.model_copy(update={"id": "bitfinex:BTCUSDT"}))
 
 
 def test_the_fingerprint_follows_bytes_and_instrument(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Recordings into the lake: events, the facts that came with them, and what was refused, kept beside.
+
+    ROOT/quarantine/kind=events/venue=binance_usdm/symbol=BTCUSDT/FINGERPRINT.jsonl
+
+The commands call it. What is stored is decided in `market_microstructure` and `lake_facts`; this module must decide
+nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from cryptoai.core.instruments import Instrument
+from cryptoai.data_universe.lake import store_capture
+from cryptoai.data_universe.lake_facts import FactReport, write_facts
+from cryptoai.data_universe.lake_files import partition, refusals, write_whole
+from cryptoai.data_universe.market_microstructure.capture import Progress
+from cryptoai.data_universe.market_microstructure.report import ImportReport
+from cryptoai.data_universe.market_microstructure.tape import Capture
+
+__all__ = ["Imported", "import_recording", "keep_refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What one recording gave for one instrument."""
+
+    events: ImportReport
+    facts: tuple[FactReport, ...]
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        return "\n".join([self.events.summary(), *(report.summary() for report in self.facts)])
+
+
+def import_recording(root: Path, path: Path, instrument: Instrument, on_progress: Progress | None = None) -> Imported:
+    """Import one recording for one instrument with bounded memory; a second time nothing changes.
+
+    `DataError` as `lake.import_capture` and `lake_facts.write_facts`.
+    """
+    capture = Capture(path, instrument)
+    report = store_capture(root, capture, on_progress)
+    keep_refused(root, instrument, report.fingerprint, capture.refused())
+    facts = tuple(write_facts(root, instrument.id, each, path.name) for each in capture.facts())
+    return Imported(report, facts)
+
+
+def keep_refused(root: Path, instrument: Instrument, fingerprint: str, lines: list[tuple[int, str, bytes]]) -> None:
+    """Write the quarantined lines as JSON rows {line, reason, text}; none, no file."""
+    if not lines:
+        return
+    rows = [{"line": n, "reason": reason, "text": text.decode(errors="replace")} for n, reason, text in lines]
+    path = partition(root / "quarantine", "events", instrument.id) / f"{fingerprint}.jsonl"
+    with refusals(root):
+        write_whole(path, lambda raw: raw.writelines(orjson.dumps(row) + b"\n" for row in rows))
