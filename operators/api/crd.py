@@ -108,6 +108,7 @@ def _spec() -> Schema:
 def _status() -> Schema:
     schema = structural(TradingBotStatus)
     schema.pop("default", None)
+    schema["properties"]["latch"].pop("default")  # a latch that a server made up would stop every bot
     conditions = schema["properties"]["conditions"]
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     return schema

@@ -196,8 +196,10 @@ class LastDecision(Words):
 class Latch(Words):
     """The words that stood in spec.killSwitch while it was engaged; a release says others."""
 
-    reason: str = Field(description="Why it was engaged.", max_length=256)
-    released_by: str = Field(description="Who an earlier release named, if the name stood there still.", max_length=128)
+    reason: str | None = Field(None, description="Why it was engaged.", max_length=256)
+    released_by: str | None = Field(
+        None, description="Who an earlier release named, if the name stood there still.", max_length=128
+    )
 
 
 class Condition(Words):

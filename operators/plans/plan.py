@@ -106,10 +106,11 @@ def _finish(
 
 
 def _latch(before: Obj, stop: Halt) -> Obj:
-    """None in a merge patch takes the key away."""
-    if stop.latch is not None:
-        return {"latch": dict(stop.latch)}
-    return {"latch": None} if before.get("latch") is not None else {}
+    """None in a merge patch takes a key away; a server of 1.20 takes an empty text for null and refuses it."""
+    old: Obj | None = before.get("latch")
+    if stop.latch is None:
+        return {} if old is None else {"latch": None}
+    return {"latch": dict.fromkeys(old or {}) | {key: word for key, word in stop.latch.items() if word}}
 
 
 def _facts(observed: Observed) -> Obj:

@@ -507,6 +507,11 @@ def test_the_kill_switch_is_latched(
     assert made.status["phase"] == ("Halted" if status == "True" else "Running")
 
 
+def stored(status: Obj) -> Obj:
+    """What is left of a merge patch on the server."""
+    return {k: stored(v) if isinstance(v, dict) else v for k, v in status.items() if v is not None}
+
+
 STANDING = {"engaged": False, "reason": "drill", "releasedBy": "ann"}
 DRILL = {"reason": "drill", "releasedBy": "ann"}
 KEPT: list[tuple[Obj, Obj, BotReport | None, Glimpse, str, Obj | None]] = [
@@ -518,7 +523,8 @@ KEPT: list[tuple[Obj, Obj, BotReport | None, Glimpse, str, Obj | None]] = [
     (FREE, {}, None, Glimpse(engaged=DRILL), "ReleaseNotNamed", DRILL),
     (NAMED, {}, None, Glimpse(engaged=DRILL), "Released", None),
     (NAMED, {}, None, Glimpse(unseen=True), "SpecUnseen", {"reason": "over", "releasedBy": "ann"}),
-    (FREE, {}, None, Glimpse(unseen=True), "SpecUnseen", {"reason": "", "releasedBy": ""}),
+    (FREE, {}, None, Glimpse(unseen=True), "SpecUnseen", {}),
+    ({**ENGAGED}, {"latch": DRILL}, KILLED, Glimpse(), "KillSwitchEngaged", {"reason": "drill", "releasedBy": None}),
     (NAMED, {}, REPORT, Glimpse(unseen=True), "Released", None),
     (NAMED, {}, KILLED, Glimpse(unseen=True), "BotHalted", None),
 ]
@@ -535,7 +541,7 @@ def test_the_latch_is_kept_where_the_bot_reads_it(
     assert condition(made, "Halted")["reason"] == reason
     assert made.status is not None
     assert made.status.get("latch") == latch
-    known = {key: value for key, value in made.status.items() if value is not None}
+    known = stored(made.status)
     assert plan(replace(seen, bot=bot(known, killSwitch=switch), glimpse=Glimpse()), platform, LATER).status is None
 
 
