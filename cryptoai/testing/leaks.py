@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import DataError
 from cryptoai.data_universe.events import LEVEL, TRADE, EventArray
+from cryptoai.data_universe.facts import KINDS, Facts
+from cryptoai.data_universe.market_events.taxonomy import CATEGORIES
 
-__all__ = ["Difference", "Output", "change_after", "first_difference"]
+__all__ = ["Difference", "Output", "Tape", "change_after", "change_facts_after", "first_difference"]
+
+Tape = EventArray | Facts
+"""Anything that becomes known row by row."""
 
 
 class Output(NamedTuple):
@@ -34,8 +40,8 @@ class Difference(NamedTuple):
 
 
 def first_difference(
-    run: Callable[[tuple[EventArray, ...]], Sequence[Output]],
-    tapes: tuple[EventArray, ...],
+    run: Callable[[tuple[Any, ...]], Sequence[Output]],
+    tapes: tuple[Tape, ...],
     moment: int,
     generator: np.random.Generator,
 ) -> Difference | None:
@@ -44,7 +50,14 @@ def first_difference(
     `run` must be deterministic and give its outputs in order of time.
     """
     honest = run(tapes)
-    changed = run(tuple(change_after(tape, moment, generator) for tape in tapes))
+    changed = run(
+        tuple(
+            change_facts_after(tape, moment, generator)
+            if isinstance(tape, Facts)
+            else change_after(tape, moment, generator)
+            for tape in tapes
+        )
+    )
     before = [output for output in honest if output.time <= moment]
     after = [output for output in changed if output.time <= moment]
     if not before:
@@ -70,3 +83,22 @@ def change_after(events: EventArray, moment: int, generator: np.random.Generator
     qty[start:] = np.where(sized, qty[start:] + generator.integers(1, 1000, count), qty[start:])
     side[start:] = np.where(events.kind[start:] == TRADE, -side[start:], side[start:])
     return replace(events, price=price, qty=qty, side=side)
+
+
+def change_facts_after(facts: Facts, moment: int, generator: np.random.Generator) -> Facts:
+    """`facts` with every row known after `moment` altered: numbers scaled, signs and classes redrawn."""
+    start = facts.until(moment)
+    count = len(facts) - start
+    event_time, values = facts.event_time.copy(), facts.values.copy()
+    event_time[start:] -= generator.integers(1, 3_600 * SECOND, count)
+    for place, column in enumerate(KINDS[facts.kind].columns):
+        after = values[start:, place]
+        if column.choices:
+            after[:] = generator.choice(column.choices, count)
+        elif column.name == "category":
+            after[:] = (after + generator.integers(1, len(CATEGORIES), count)) % len(CATEGORIES)
+        elif column.unit == "unix s":
+            after[after > 0] += generator.integers(60, 3_600)
+        elif column.name != "metric":
+            after *= generator.uniform(1.5, 3.0, count)
+    return replace(facts, event_time=event_time, values=values)

@@ -21,7 +21,7 @@ _DEPTH = 14
 Book = dict[tuple[int, int], int]
 
 
-def random_tape(rng: np.random.Generator, seconds: int, *, price: int = 60_000, gaps: int = 0) -> EventArray:
+def random_tape(rng: np.random.Generator, seconds: int, *, price: int = 600_000, gaps: int = 0) -> EventArray:
     """A tape of `seconds` s around `price` ticks, some 30 messages a second, with `gaps` holes at random moments."""
     holes = sorted(START + rng.integers(1, 1_000 * seconds, gaps) * MS)
     rows: list[tuple[int, ...]] = []
@@ -71,7 +71,7 @@ def random_facts(rng: np.random.Generator, seconds: int) -> tuple[Facts, ...]:
             t := times(400, START - 2 * DAY),
             [
                 rng.integers(0, len(CATEGORIES), 400), rng.random(400), rng.uniform(-1, 1, 400), rng.random(400),
-                np.where(rng.random(400) < 0.5, t // SECOND + rng.integers(0, 40_000, 400), 0),
+                np.where(rng.random(400) < 0.8, t // SECOND + rng.integers(0, 200_000, 400), 0),
             ],
         ),
     }  # fmt: skip

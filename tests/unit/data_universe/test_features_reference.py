@@ -354,7 +354,7 @@ def test_the_kernel_agrees_with_the_formulas_on_the_real_tape(ms_before_end: int
 def test_the_kernel_agrees_with_the_formulas_on_a_random_tape() -> None:
     """Spreads of several ticks, jumps and sizes that no real tape has; long enough for VPIN over 50 buckets."""
     generator = np.random.default_rng(7)
-    tape, spot = random_tape(generator, 90), random_tape(generator, 90, price=600_300)
+    tape, spot = random_tape(generator, 90), random_tape(generator, 90, price=6_003_000)
     kernel, expected = compared(tape, spot, START + 89_950 * MS)
 
     assert {"vpin_10", "vpin_50"} < set(expected)
