@@ -18,7 +18,7 @@ from cryptoai.cli import facts
 from cryptoai.cli.console import out, progress
 from cryptoai.cli.settings import load_config
 from cryptoai.core.clock import iso
-from cryptoai.core.errors import ConfigError
+from cryptoai.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from cryptoai.data_universe.market_microstructure.described import Grid
@@ -80,21 +80,32 @@ def list_(lake: Lake = None) -> None:
 
 
 @app.command()
-def inspect(lake: Lake = None) -> None:
-    """Show coverage, holes, clock error and quarantined rows of every instrument."""
-    from cryptoai.data_universe.inspect import coverage
+def inspect(
+    lake: Lake = None,
+    picture: Annotated[Path | None, typer.Option(help="Write the same as a picture: an HTML page.")] = None,
+) -> None:
+    """Show coverage, holes, clock error or lag, and quarantined rows of every instrument and kind."""
+    from cryptoai.data_universe.inspect import lanes
 
-    heads = ("instrument", "from, to", "rows", "holes", "clock", "refused")
+    found = lanes(_lake(lake))
+    heads = ("instrument, kind", "from, to", "rows", "holes", "lag", "refused")
     table = Table(*(Column(head, no_wrap=True) for head in heads), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    found = coverage(_lake(lake))
     for row in found:
-        span = f"{iso(row.first)[:19]}\n{iso(row.last)[:19]}"
-        facts = (f"{sum(row.rows.values()):,}", str(row.holes), f"{row.clock_error_s:+.3f} s", str(row.outliers))
-        table.add_row(row.instrument, span, *facts)
+        span = f"{iso(row.spans[0][0])[:19]}\n{iso(row.spans[-1][1])[:19]}" if row.spans else "no rows"
+        numbers = (f"{row.rows:,}", str(len(row.holes)), f"{row.lag_s:,.3f} s", str(sum(row.refused.values())))
+        table.add_row(f"{row.instrument}\n{row.kind}", "damaged" if row.damage else span, *numbers)
     out.print(table)
     for row in found:
-        for note in row.notes:
-            out.print(f"{row.instrument}: {note}")
+        for note in [*(f"refused {n:,}: {why}" for why, n in row.refused.items()), *row.notes]:
+            out.print(f"{row.instrument} {row.kind}: {note}")
+    if picture is not None:
+        from cryptoai.data_universe.inspect_picture import picture as drawn
+
+        picture.write_text(drawn(found, f"The lake {_lake(lake)}"), encoding="utf-8")
+        out.print(f"picture: {picture}")
+    damage = [row.damage for row in found if row.damage]
+    if damage:
+        raise DataError("; ".join(damage))
 
 
 def import_tape(source: Path, name: str, lake: Path) -> ImportReport:

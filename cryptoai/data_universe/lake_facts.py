@@ -33,7 +33,15 @@ from cryptoai.data_universe.facts import KINDS, Facts, Ints, Period
 from cryptoai.data_universe.lake_files import partition, refusals
 from cryptoai.data_universe.quarantine import ABSURD, judge
 
-__all__ = ["FactReport", "available_facts", "read_facts", "read_refused", "stream_facts", "write_facts"]
+__all__ = [
+    "FactReport",
+    "available_facts",
+    "available_refused",
+    "read_facts",
+    "read_refused",
+    "stream_facts",
+    "write_facts",
+]
 
 _CONTEXT = 24
 _MOST_FILES = 32
@@ -112,10 +120,12 @@ def stream_facts(
 
 def available_facts(root: Path) -> list[tuple[str, str]]:
     """(instrument, kind) of every tape of facts there is, sorted; empty if there is no lake."""
-    folders = {
-        file.parents[1] for kind in KINDS for file in root.glob(f"kind={kind}/venue=*/symbol=*/date=*/*.parquet")
-    }
-    return sorted((f"{_value(f.parent)}:{_value(f)}", _value(f.parents[1])) for f in folders)
+    return _tapes({file.parents[1] for kind in KINDS for file in root.glob(f"kind={kind}/*/*/date=*/*.parquet")})
+
+
+def available_refused(root: Path) -> list[tuple[str, str]]:
+    """(instrument, kind) of everything that has rows in quarantine, sorted."""
+    return _tapes({file.parent for file in root.glob("quarantine/kind=*/venue=*/symbol=*/*.parquet")})
 
 
 def read_refused(root: Path, instrument: str, kind: str) -> tuple[Facts, list[str]]:
@@ -263,6 +273,10 @@ def _refused(shelf: Path, kind: str) -> tuple[Facts, list[str]]:
     reasons: list[str] = []
     rows = read_files(files, kind, reasons)
     return rows, reasons
+
+
+def _tapes(folders: set[Path]) -> list[tuple[str, str]]:
+    return sorted((f"{_value(f.parent)}:{_value(f)}", _value(f.parents[1])) for f in folders)
 
 
 def _checked(kind: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import DataError
-from cryptoai.data_universe import inspect, lake, lake_files
+from cryptoai.data_universe import lake, lake_files
 from cryptoai.data_universe.asset_registry.registry import instrument
 from cryptoai.data_universe.events import BID, CLEAR, GAP, LEVEL, EventArray
 from cryptoai.data_universe.market_microstructure.report import ImportReport
@@ -169,18 +169,6 @@ def test_no_data_lists_what_there_is(tmp_path: Path) -> None:
     _stored(tmp_path)
     with pytest.raises(DataError, match="binance_spot:BTCUSDT; there is: binance_usdm:BTCUSDT"):
         lake.read_events(tmp_path, "binance_spot:BTCUSDT")
-
-
-def test_coverage_counts_holes_and_refusals(tmp_path: Path) -> None:
-    """Two captures: one hole in each and one between them, and every refusal."""
-    _stored(tmp_path)
-    _stored(tmp_path, MIDNIGHT + 60 * SECOND, "b")
-    (found,) = inspect.coverage(tmp_path)
-    assert (found.instrument, found.captures, found.holes, found.outliers) == (PERP.id, 2, 3, 6)
-    assert found.rows == {"level": 18, "clear": 2}
-    assert (found.first, found.last) == (MIDNIGHT, MIDNIGHT + 69 * SECOND)
-    assert found.clock_error_s == 0.5
-    assert found.disk_bytes == sum(len(content) for content in _contents(tmp_path).values())
 
 
 def _recorded(root: Path, count: int = 4) -> EventArray:
