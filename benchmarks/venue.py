@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from harness import TAPES, rate, report, seconds
 
+from cryptoai.backtesting.assumptions import Assumptions
+from cryptoai.backtesting.market import Feed
 from cryptoai.backtesting.venue import SimVenue
+from cryptoai.core.money import Money
 from cryptoai.data_universe.asset_registry.registry import instrument
 from cryptoai.data_universe.market_microstructure.tape import read_capture
 
@@ -15,7 +18,7 @@ def main() -> None:
     end = int(events.known_at[-1])
 
     def replay() -> None:
-        SimVenue({perp.id: (perp, events)}, 20_000_000).poll(end)
+        SimVenue((Feed(perp, events),), Assumptions(), Money(100_000)).poll(end)
 
     report("venue", unit="rows", rows=len(events), **rate(len(events), seconds(replay)))
 

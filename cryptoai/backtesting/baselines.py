@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from cryptoai.backtesting.exchange import Exchange
 from cryptoai.backtesting.market import Feed, schedule
-from cryptoai.backtesting.matching import exchange_order
-from cryptoai.backtesting.run import BacktestResult, latency_ns
+from cryptoai.backtesting.run import BacktestResult
 from cryptoai.core.messages import Fill, OrderKind, OrderRequest, Side
 from cryptoai.core.money import Quantity
 from cryptoai.data_universe.market_microstructure.book import Book
@@ -116,19 +115,18 @@ def _target(result: BacktestResult, feed: Feed, budget: float, past: Floats) -> 
 
 def _trade(result: BacktestResult, feed: Feed, budget: float, share: Share) -> _Leg:
     """Market orders toward `share` of the budget at every sample (NaN: do nothing), with latency both ways."""
-    made, ledger, latency = feed.instrument, result.ledger, latency_ns(result.replay.config)
-    exchange = Exchange(made, feed.events, exchange_order(feed.events), latency)
+    made, ledger, assume = feed.instrument, result.ledger, result.replay.assumed
+    exchange = Exchange(feed, assume)
     marks = ledger.marks[made.id]
     fills: list[Fill] = []
     for at, now in enumerate(ledger.times[:-1]):
-        exchange.advance(int(now) + latency)
+        arrival = assume.latency.arrives(int(now))
+        exchange.advance(arrival)
         worth = budget / float(made.step) / marks[at] if np.isfinite(marks[at]) else np.nan
         wanted = share(at, made.lots(exchange.position) / worth) * worth
         lots = int(wanted) - made.lots(exchange.position) if np.isfinite(wanted) else 0
         if lots:
-            exchange.place(
-                _order(feed, at, made.quantity(abs(lots)), Side.BUY if lots > 0 else Side.SELL), int(now) + latency
-            )
+            exchange.place(_order(feed, at, made.quantity(abs(lots)), Side.BUY if lots > 0 else Side.SELL), arrival)
             fills += [answer for answer in exchange.answers() if isinstance(answer, Fill)]
     return _leg(ledger.times, marks, fills)
 

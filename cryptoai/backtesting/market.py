@@ -7,16 +7,20 @@ became known to us, unlike at the simulated exchange, which lives in the exchang
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from cryptoai.backtesting.candles import candle_events
 from cryptoai.core.clock import MS
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.messages import AccountView, Conditions, Quote
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe.conditions import conditions
 from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, EventArray
+from cryptoai.data_universe.facts import Facts
 from cryptoai.data_universe.features import FeatureEngine
 from cryptoai.data_universe.state import build, portfolio
 
@@ -25,12 +29,27 @@ __all__ = ["Feed", "TapeMarket", "schedule"]
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """The events of one traded instrument and, if there is one, of the spot market that its basis is taken to."""
+    """The events of one traded instrument and, if there is one, of the spot market that its basis is taken to.
+
+    `facts` are the instrument's own, one item a kind (funding, mark). `bars` is set where there is no book: the
+    simulated exchange then lives these candles, and `events` is what the bot saw of them (`of_bars`).
+    """
 
     instrument: Instrument
     events: EventArray
     companion: Instrument | None = None
     companion_events: EventArray | None = None
+    facts: tuple[Facts, ...] = ()
+    bars: Facts | None = None
+
+    @classmethod
+    def of_bars(cls, instrument: Instrument, bars: Facts, rules: BacktestConfig, facts: tuple[Facts, ...] = ()) -> Self:
+        """A feed of candles alone."""
+        return cls(instrument, candle_events(instrument, bars, rules), facts=facts, bars=bars)
+
+    def facts_of(self, kind: str) -> Facts | None:
+        """The facts of a kind, None where there is no tape of it."""
+        return next((facts for facts in self.facts if facts.kind == kind and len(facts)), None)
 
 
 def schedule(start_ns: int, stop_ns: int, interval_ms: int) -> range:
@@ -41,15 +60,16 @@ def schedule(start_ns: int, stop_ns: int, interval_ms: int) -> range:
 class TapeMarket:
     """`execution.ports.Market` over recorded events."""
 
-    def __init__(self, feeds: tuple[Feed, ...], max_position_pct: float) -> None:
-        """`max_position_pct` is the risk budget that the portfolio features are relative to."""
-        self._budget = max_position_pct
+    def __init__(self, feeds: tuple[Feed, ...], max_position_pct: float, delay_ns: int = 0) -> None:
+        """`max_position_pct` is the risk budget that the portfolio features are relative to; rows are seen `delay_ns`
+        after the tape says that they were known."""
+        self._budget, self._delay = max_position_pct, delay_ns
         self._lines = {feed.instrument.id: _Line(feed) for feed in feeds}
 
     def advance(self, now_ns: int) -> None:
         """Takes in every row with known_at <= now."""
         for line in self._lines.values():
-            line.advance(now_ns)
+            line.advance(now_ns - self._delay)
 
     def quote(self, instrument: str) -> Quote | None:
         """Best bid and ask of the local book; None while it is unknown, one-sided or crossed."""
@@ -78,6 +98,7 @@ class _Line:
         self.feed = feed
         self.engine = FeatureEngine(feed.instrument, feed.companion)
         self._read = self._read_companion = 0
+        self._read_facts = [0] * len(feed.facts)
         self._book_rows = np.flatnonzero((feed.events.kind == LEVEL) | (feed.events.kind == CLEAR))
 
     def advance(self, now_ns: int) -> None:
@@ -88,6 +109,10 @@ class _Line:
             until = self.feed.companion_events.until(now_ns)
             self.engine.update_spot(self.feed.companion_events, self._read_companion, until)
             self._read_companion = until
+        for place, facts in enumerate(self.feed.facts):
+            until = facts.until(now_ns)
+            self.engine.update_facts(facts, self._read_facts[place], until)
+            self._read_facts[place] = until
 
     def quote(self) -> Quote | None:
         book, made = self.engine.book, self.feed.instrument

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from cryptoai.backtesting.assumptions import Assumptions
 from cryptoai.backtesting.ledger import Ledger, read_ledger
 from cryptoai.backtesting.market import Feed, TapeMarket, schedule
 from cryptoai.backtesting.venue import SimVenue
@@ -20,12 +22,13 @@ from cryptoai.core.clock import MS, ReplayClock
 from cryptoai.core.config import Config
 from cryptoai.core.errors import DataError
 from cryptoai.core.journal import GENESIS, Journal, Record, encode
+from cryptoai.core.money import Money
 from cryptoai.data_universe.schema import SCHEMA_HASH
 from cryptoai.execution.kernel import Kernel
 from cryptoai.execution.ports import JournalSink, Market, Model
 from cryptoai.risk_engine.kill_switch import KillSwitch
 
-__all__ = ["BacktestResult", "MemoryJournal", "Replay", "grid", "latency_ns", "replay_into", "run_backtest"]
+__all__ = ["BacktestResult", "MemoryJournal", "Replay", "grid", "replay_into", "run_backtest"]
 
 OnStep = Callable[[int, Kernel], None]
 
@@ -45,6 +48,11 @@ class Replay:
     bot: str = "backtest"
     model_name: str = "model"
     through: Callable[[Market], Market] | None = None
+
+    @property
+    def assumed(self) -> Assumptions:
+        """What the simulation assumes, for the venue and for the reports' banner."""
+        return Assumptions.of(self.config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +80,6 @@ class MemoryJournal:
             record, _ = encode(len(self.records), time, kind, body, prev)
         self.records.append(record)
         return record
-
-
-def latency_ns(config: Config) -> int:
-    """The one-way order latency of the configuration in ns."""
-    return round(config.execution.order_latency_ms * MS)
 
 
 def run_backtest(
@@ -121,14 +124,16 @@ def grid(replay: Replay) -> range:
 
 def _kernel(replay: Replay, sink: JournalSink, kill_switch: KillSwitch) -> Kernel:
     config, feeds = replay.config, replay.feeds
-    market: Market = TapeMarket(feeds, config.risk.max_position_pct)
+    assume = replay.assumed
+    delay = round(config.backtest.feed_latency_ms * MS)
+    market: Market = TapeMarket(feeds, config.risk.max_position_pct, delay)
     return Kernel(
         bot=replay.bot,
         revision=replay.revision,
         instruments=tuple(feed.instrument for feed in feeds),
         config=config,
         market=replay.through(market) if replay.through is not None else market,
-        venue=SimVenue({f.instrument.id: (f.instrument, f.events) for f in feeds}, latency_ns(config)),
+        venue=SimVenue(feeds, assume, Money(Decimal(str(config.execution.initial_cash)))),
         model=replay.model,
         journal=sink,
         kill_switch=kill_switch,

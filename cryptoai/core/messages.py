@@ -292,12 +292,12 @@ class Fill(Message):
 
 
 class Funding(Message):
-    """A payment for holding a position, `amount` > 0 is received: funding of a perpetual (-rate x position, settled on
-    the mark) or the interest on coins borrowed for a spot short."""
+    """A payment that no order made, `amount` > 0 is received: funding of a perpetual, settled on the mark, interest on
+    coins borrowed for a spot short, or what an insurance fund adds where a loss exceeded all money of the account."""
 
     instrument: str
-    cause: Literal["funding", "borrow"] = "funding"
-    rate: Decimal
+    cause: Literal["funding", "borrow", "insurance"] = "funding"
+    share: Decimal = Field(description="of the position's notional, negative is paid")
     mark: Price
     position: Quantity
     amount: Money

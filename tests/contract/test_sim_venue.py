@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from cryptoai.backtesting.assumptions import Assumptions
+from cryptoai.backtesting.latency import ConstantLatency
+from cryptoai.backtesting.market import Feed
 from cryptoai.backtesting.venue import SimVenue
 from cryptoai.core.errors import DataError, VenueError
 from cryptoai.core.instruments import Instrument
@@ -15,6 +18,7 @@ from cryptoai.risk_engine.approved import ApprovedOrder
 from cryptoai.testing.fakes import approved_order, make_instrument
 
 LATENCY = 10
+ASSUME = Assumptions(latency=ConstantLatency(LATENCY, LATENCY))
 MADE = make_instrument().model_copy(update={"min_notional": Money.zero()})
 
 Order = Callable[..., ApprovedOrder]
@@ -37,7 +41,7 @@ def _events(made: Instrument) -> EventArray:
 @pytest.fixture
 def venue() -> SimVenue:
     """One instrument, 10 ns each way."""
-    return SimVenue({MADE.id: (MADE, _events(MADE))}, LATENCY)
+    return SimVenue((Feed(MADE, _events(MADE)),), ASSUME, Money(100_000))
 
 
 def _order(
@@ -125,4 +129,4 @@ def test_unknown_ids_and_instruments_are_refused_for_good(venue: SimVenue) -> No
 def test_a_negative_latency_is_refused() -> None:
     """No order arrives before it is sent."""
     with pytest.raises(DataError, match="latency"):
-        SimVenue({}, -1)
+        ConstantLatency(-1, 0)

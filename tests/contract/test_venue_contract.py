@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cryptoai.backtesting.assumptions import Assumptions
+from cryptoai.backtesting.latency import ConstantLatency
+from cryptoai.backtesting.market import Feed
 from cryptoai.backtesting.venue import SimVenue
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.errors import InvariantError, VenueError
 from cryptoai.core.messages import Fill, OrderStatus, OrderUpdate, Side
-from cryptoai.core.money import Price, Quantity
+from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, TRADE, EventArray
 from cryptoai.execution.ports import Venue
 from cryptoai.testing.fakes import FakeMarket, FakeVenue, approved_order, make_instrument, make_quote
@@ -79,7 +83,8 @@ def simulated_rig() -> Rig:
     time, kind, side, price, qty, last = np.array(rows, dtype=np.int64).T.copy()
     small = [column.astype(np.int8) for column in (kind, side, last)]
     tape = EventArray(time, time.copy(), small[0], small[1], small[2], price.copy(), qty.copy())
-    return Rig(SimVenue({NAME: (INSTRUMENT, tape)}, LATENCY))
+    assume = Assumptions(BacktestConfig(price_band_pct=1), ConstantLatency(LATENCY, LATENCY))
+    return Rig(SimVenue((Feed(INSTRUMENT, tape),), assume, Money(100_000)))
 
 
 RIGS: dict[str, Callable[[], Rig]] = {"fake": fake_rig, "simulated": simulated_rig}

@@ -7,8 +7,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryptoai.backtesting.assumptions import Assumptions
 from cryptoai.backtesting.exchange import Exchange
-from cryptoai.backtesting.matching import exchange_order
+from cryptoai.backtesting.latency import ConstantLatency
+from cryptoai.backtesting.market import Feed
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import Fill, OrderKind, OrderRequest, OrderUpdate, Side
 from cryptoai.core.money import Money
@@ -27,6 +30,8 @@ MADE = Instrument(
     taker_fee=Decimal("0.0005"),
     max_leverage=10,
 )
+
+ASSUME = Assumptions(BacktestConfig(impact_bps=0, price_band_pct=1), ConstantLatency(0, 0))
 
 Row = tuple[int, int, int, int]
 Order = tuple[int, Side, OrderKind, int, int, bool]
@@ -69,14 +74,16 @@ def _request(name: int, order: Order) -> OrderRequest:
         side=side,
         kind=kind,
         quantity=MADE.quantity(lots),
-        price=None if kind is OrderKind.MARKET else MADE.price(ticks),
+        price=MADE.price(ticks) if kind.priced else None,
+        trigger=MADE.price(ticks) if kind.triggered else None,
+        trigger_on="last" if ticks % 2 else "mark",
         reduce_only=reduce,
     )
 
 
 def _run(events: EventArray, orders: list[Order], stops: set[int]) -> list[OrderUpdate | Fill]:
     """Everything that the exchange says; `stops` are additional times at which it is advanced."""
-    exchange = Exchange(MADE, events, exchange_order(events), 0)
+    exchange = Exchange(Feed(MADE, events), ASSUME)
     arriving = sorted(enumerate(orders), key=lambda item: item[1][0])
     for time in sorted({*stops, *(order[0] for order in orders)}):
         exchange.advance(time)
@@ -182,7 +189,7 @@ def test_the_queue_is_that_of_a_five_line_reference(rows: list[Row], lots: int) 
                 wanted.append(min(left, rest))
                 left -= wanted[-1]
     events = _events(rows)
-    exchange = Exchange(MADE, events, exchange_order(events), 0)
+    exchange = Exchange(Feed(MADE, events), ASSUME)
     exchange.advance(2)
     exchange.place(_request(0, (2, Side.BUY, OrderKind.POST_ONLY, 99, lots, False)), 2)
     exchange.advance(10_000)

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 
+from cryptoai.backtesting.assumptions import Assumptions
 from cryptoai.backtesting.exchange import Exchange
-from cryptoai.backtesting.matching import exchange_order
+from cryptoai.backtesting.latency import ConstantLatency
+from cryptoai.backtesting.market import Feed
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import OrderKind, OrderRequest, Side
 from cryptoai.core.money import Money, Price, Quantity
@@ -86,11 +90,12 @@ def make_request() -> Callable[..., OrderRequest]:
 
 @pytest.fixture
 def make_exchange() -> Callable[..., Exchange]:
-    """An exchange over the snapshot and some rows, with answers known 5 ns later."""
+    """An exchange over the snapshot and some rows, answers known 5 ns later, no impact and a wide price band; `rules`
+    are keys of the configuration's backtest section."""
 
-    def build(rows: Sequence[Row] = (), made: Instrument | None = None) -> Exchange:
-        events = _events(rows)
-        return Exchange(made or _instrument(), events, exchange_order(events), 5)
+    def build(rows: Sequence[Row] = (), made: Instrument | None = None, **rules: Any) -> Exchange:
+        wide = BacktestConfig.model_validate({"price_band_pct": 1.0, "impact_bps": 0} | rules)
+        return Exchange(Feed(made or _instrument(), _events(rows)), Assumptions(wide, ConstantLatency(5, 5)))
 
     return build
 

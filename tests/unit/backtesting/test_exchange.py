@@ -3,7 +3,6 @@
 import pytest
 
 from cryptoai.backtesting.exchange import Exchange
-from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Contract
 from cryptoai.core.messages import Fill, OrderKind, OrderStatus, OrderUpdate, Side
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, TRADE
@@ -213,12 +212,6 @@ def test_spot_cannot_be_sold_short(make_exchange, make_instrument, make_request)
     ((status, reason),) = _statuses(exchange)
     assert status is OrderStatus.REJECTED
     assert "insufficient balance" in reason
-
-
-def test_inverse_contracts_are_refused(make_exchange, make_instrument) -> None:
-    """There is no exact money for them, so there is no venue either."""
-    with pytest.raises(DataError, match="inverse"):
-        make_exchange(made=make_instrument(Contract.INVERSE))
 
 
 def test_nothing_can_be_taken_while_the_book_is_unknown(make_exchange, make_request) -> None:
