@@ -72,8 +72,9 @@ def parse(data: bytes, source: str, seen: int, *, archive_delay_s: float | None 
     """
     if len(data) > MOST_BYTES:
         raise DataError(f"{source} sent more than {MOST_BYTES >> 20} MiB; split the file or ask for a shorter feed")
-    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    records = _feed(data, source) if start == b"<" else _lines(data)
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    wide = start.startswith((b"\xff\xfe<", b"\xfe\xff\x00<"))  # UTF-16, as only XML comes
+    records = _feed(data, source) if wide or start.startswith(b"<") else _lines(data)
     refused: Counter[str] = Counter()
     items: dict[str, Item] = {}
     for place, record in enumerate(records):

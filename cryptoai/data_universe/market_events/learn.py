@@ -7,7 +7,7 @@ in the space of texts (the kernel trick) and takes a second. Deterministic: no r
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,57 +17,60 @@ from cryptoai.core.errors import DataError
 from cryptoai.data_universe.market_events.classifier import BUCKETS, Classifier, counts, vector
 from cryptoai.data_universe.market_events.taxonomy import CATEGORY_NAMES, category
 
-__all__ = ["Labelled", "calibration_error", "cross_scores", "fit", "macro_f1", "macro_f1_interval", "read_labels"]
+__all__ = ["Labelled", "across_styles", "calibration_error", "fit", "macro_f1", "macro_f1_interval", "read_labels"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_RIDGE = 1e-3
+_RIDGE = 3e-4
 _STEPS = 300
-_FOLDS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts and the index of the class of each."""
+    """Texts, the index of the class of each, and of the style (the file) that it is written in."""
 
     texts: tuple[str, ...]
     classes: Ints
+    styles: Ints
 
 
-def read_labels(content: str) -> Labelled:
+def read_labels(*contents: str) -> Labelled:
     """Texts under headings such as `[hack]`; lines with `#` before the first are comments. `DataError` if odd."""
-    texts: list[str] = []
-    classes: list[int] = []
+    rows = [(text, place, style) for style, content in enumerate(contents) for text, place in _labels(content)]
+    texts, classes, styles = zip(*rows, strict=True) if rows else ((), (), ())
+    return Labelled(tuple(texts), np.array(classes, np.int64), np.array(styles, np.int64))
+
+
+def _labels(content: str) -> Iterator[tuple[str, int]]:
     current: int | None = None
     for line in filter(None, map(str.strip, content.splitlines())):
         heading = re.fullmatch(r"\[([a-z_]+)\]", line)
         if heading:
             current = category(heading.group(1))
         elif current is not None:
-            texts.append(line)
-            classes.append(current)
+            yield line, current
         elif not line.startswith("#"):
             raise DataError(f"the labelled text {line[:60]!r} stands under no class; put it below a [class]")
-    return Labelled(tuple(texts), np.array(classes, np.int64))
 
 
 def fit(labelled: Labelled) -> Classifier:
-    """The classifier of these texts, its temperature chosen on folds that were left out in turn."""
+    """The classifier of these texts; its temperature is chosen on texts in a style that a fit had not seen."""
     table, idf = _table(labelled.texts)
     kernel = table @ table.T
     targets = np.eye(len(CATEGORY_NAMES))[labelled.classes]
-    temperature = _temperature(_left_out(kernel, targets), labelled.classes)
+    scores, unseen = _across(kernel, targets, labelled.styles)
+    temperature = _temperature(scores, labelled.classes[unseen])
     sums, bias = _solve(kernel, targets)
     weights = sums.T @ table
     scale = np.maximum(np.abs(weights).max(axis=1), 1e-12) / 127
     return Classifier(np.round(weights / scale[:, None]).astype(np.int8), scale, bias, idf, temperature)
 
 
-def cross_scores(labelled: Labelled) -> Floats:
-    """Scores float64[n, classes] of each text by a fit without its fold; a text's fold is its place modulo six."""
+def across_styles(labelled: Labelled) -> tuple[Floats, Ints]:
+    """Scores float64[m, classes] of the texts of the later styles by a fit of the first, and their places."""
     table, _ = _table(labelled.texts)
-    return _left_out(table @ table.T, np.eye(len(CATEGORY_NAMES))[labelled.classes])
+    return _across(table @ table.T, np.eye(len(CATEGORY_NAMES))[labelled.classes], labelled.styles)
 
 
 def macro_f1(truth: Ints, guess: Ints) -> float:
@@ -113,7 +116,7 @@ def _table(texts: Sequence[str]) -> tuple[Floats, npt.NDArray[np.float32]]:
 def _solve(kernel: Floats, targets: Floats) -> tuple[Floats, Floats]:
     """Coefficients [n, classes] and bias of the ridge-penalised fit, by Nesterov's accelerated gradient."""
     count = len(targets)
-    step = count / (0.5 * float(np.linalg.norm(kernel, 2)) + 0.5 * count + _RIDGE * count)
+    step = count / (0.5 * float(np.abs(kernel).sum(axis=1).max()) + 0.5 * count + _RIDGE * count)
     sums, bias = np.zeros_like(targets), np.zeros(targets.shape[1])
     ahead, ahead_bias = sums, bias
     for k in range(_STEPS):
@@ -125,14 +128,12 @@ def _solve(kernel: Floats, targets: Floats) -> tuple[Floats, Floats]:
     return sums, bias
 
 
-def _left_out(kernel: Floats, targets: Floats) -> Floats:
-    scores = np.zeros_like(targets)
-    folds = np.arange(len(targets)) % _FOLDS
-    for fold in range(_FOLDS):
-        seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        sums, bias = _solve(kernel[np.ix_(seen, seen)], targets[seen])
-        scores[unseen] = kernel[np.ix_(unseen, seen)] @ sums + bias
-    return scores
+def _across(kernel: Floats, targets: Floats, styles: Ints) -> tuple[Floats, Ints]:
+    """Of one style alone, every other text is left out instead."""
+    first = styles == 0 if np.any(styles) else np.arange(len(styles)) % 2 == 0
+    seen, unseen = np.flatnonzero(first), np.flatnonzero(~first)
+    sums, bias = _solve(kernel[np.ix_(seen, seen)], targets[seen])
+    return kernel[np.ix_(unseen, seen)] @ sums + bias, unseen
 
 
 def _temperature(scores: Floats, classes: Ints) -> float:
