@@ -32,6 +32,7 @@ app = typer.Typer(
     " data (funding, mark and index, open interest, liquidations, long/short ratios, OHLCV).",
 )
 app.command("import-facts")(facts.import_facts)
+app.command("poll")(facts.poll)
 app.command("compact")(facts.compact)
 
 SAMPLES = {

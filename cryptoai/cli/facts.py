@@ -1,4 +1,4 @@
-"""`cryptoai data import-facts` and `compact`: tables of derivatives data into the lake, and fewer, larger files in it.
+"""`cryptoai data import-facts`, `poll` and `compact`: derivatives data into the lake, and fewer, larger files in it.
 
 Registered with `cryptoai data`. Reads files that a user names and writes only below data.lake; a second import changes
 nothing.
@@ -6,6 +6,8 @@ nothing.
 
 from __future__ import annotations
 
+import itertools
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ import typer
 from cryptoai.cli.console import out, progress
 from cryptoai.cli.settings import load_config
 
-__all__ = ["compact", "import_facts"]
+__all__ = ["compact", "import_facts", "poll"]
 
 Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake. Default: data.lake.")]
 
@@ -52,6 +54,37 @@ def import_facts(
         reports = store(root, source, SystemClock().now_ns(), lambda rows: advance(rows, rows, "rows"))
     for report in reports:
         out.print(report.summary())
+
+
+def poll(
+    instruments: Annotated[list[str], typer.Argument(help="Instruments of one venue, e.g. binance_usdm:BTCUSDT.")],
+    every: Annotated[float, typer.Option(help="Seconds between rounds.", min=1.0)] = 10.0,
+    rounds: Annotated[int, typer.Option(help="Stop after so many; 0 goes on until interrupted.", min=0)] = 0,
+    base_url: Annotated[str | None, typer.Option(help="Another host for the venue's REST API.")] = None,
+    lake: Lake = None,
+) -> None:
+    """Record funding, mark and index, open interest and long/short ratios by asking a venue's REST API."""
+    from cryptoai.core.clock import SystemClock
+    from cryptoai.core.ids import parse_instrument
+    from cryptoai.data_universe.adapters.ccxt_derivatives import CcxtDerivatives
+    from cryptoai.data_universe.derivatives.polling import record
+
+    venue = parse_instrument(instruments[0])[0]
+    left = itertools.count(1)
+
+    def again() -> bool:
+        if rounds and next(left) >= rounds:
+            return False
+        time.sleep(every)
+        return True
+
+    source = CcxtDerivatives(venue, base_url=base_url)
+    done = record(lake or Path(load_config().data.lake), source, instruments, SystemClock(), again)
+    out.print(
+        f"{done.rounds:,} round(s): {', '.join(f'{n:,} {kind}' for kind, n in done.written.items()) or 'no rows'}"
+    )
+    for reason, count in (*done.refused.items(), *done.failures.items()):
+        out.print(f"{count:,} x {reason}")
 
 
 def compact(lake: Lake = None) -> None:

@@ -22,7 +22,7 @@ from cryptoai.core.errors import ConfigError, DataError, TransientError, VenueEr
 from cryptoai.core.instruments import Contract, FeeTier, Instrument, LeverageBracket
 from cryptoai.core.money import Money
 
-__all__ = ["CcxtMarkets", "Described"]
+__all__ = ["CcxtMarkets", "Described", "moved"]
 
 Record = Mapping[str, Any]
 
@@ -60,7 +60,7 @@ class CcxtMarkets:
         settings = {"apiKey": key, "secret": secret, "timeout": int(timeout_s * 1000), "options": options}
         self._exchange: Any = getattr(ccxt, exchange)(settings)
         if base_url:
-            self._exchange.urls["api"] = _moved(self._exchange.urls["api"], base_url.rstrip("/"))
+            self._exchange.urls["api"] = moved(self._exchange.urls["api"], base_url.rstrip("/"))
         self._name = exchange
         self._has_key = bool(key)
 
@@ -133,10 +133,10 @@ class CcxtMarkets:
         return _VENUES.get((self._name, contract), f"{self._name}_{contract.value}")
 
 
-def _moved(urls: Any, base: str) -> Any:
+def moved(urls: Any, base: str) -> Any:
     """The same paths on another host; ccxt writes some hosts as `{hostname}`."""
     if isinstance(urls, dict):
-        return {name: _moved(url, base) for name, url in urls.items()}
+        return {name: moved(url, base) for name, url in urls.items()}
     return re.sub(r"^https?://[^/]+", base, urls) if isinstance(urls, str) else urls
 
 
