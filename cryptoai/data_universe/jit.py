@@ -19,7 +19,7 @@ from numba.core import config as numba_config
 
 from cryptoai.core.ids import content_hash
 
-__all__ = ["njit"]
+__all__ = ["lean", "njit"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -63,3 +63,12 @@ def _decorator() -> _Njit:
 
 
 njit = _decorator()
+
+
+def lean(function: Function) -> Function:
+    """`njit` for a function that allocates nothing: without reference counting a book row is five times faster.
+
+    Numba counts references to every array of a tuple at each call, with atomic instructions. A function that does
+    allocate fails to compile here.
+    """
+    return njit(_nrt=False)(function)

@@ -25,7 +25,7 @@ import numpy as np
 
 from cryptoai.core.errors import DataError
 from cryptoai.data_universe.events import BID, CLEAR, GAP, LEVEL, Bytes, EventArray, Ints
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 
 __all__ = [
     "MAX_PRICE",
@@ -49,7 +49,7 @@ _BEST_BID, _BEST_ASK, _BIDS, _ASKS, _KNOWN, _REJECTED = range(6)
 _SMALLEST = 1 << 12
 
 
-@njit
+@lean
 def book_apply_row(book: Arrays, kind: int, side: int, price: int, qty: int) -> None:
     """Apply one event row; a LEVEL out of the reserved range or with negative quantity is counted as rejected."""
     state, bids, asks = book
@@ -67,20 +67,20 @@ def book_apply_row(book: Arrays, kind: int, side: int, price: int, qty: int) -> 
         state[_KNOWN] = 1 if kind == CLEAR else 0
 
 
-@njit
+@lean
 def book_apply(book: Arrays, kind: Bytes, side: Bytes, price: Ints, qty: Ints, start: int, stop: int) -> None:
     """Apply rows [start, stop) of event columns."""
     for i in range(start, stop):
         book_apply_row(book, kind[i], side[i], price[i], qty[i])
 
 
-@njit
+@lean
 def book_best(book: Arrays, side: int) -> int:
     """Best price of a side in ticks, 0 if it is empty."""
     return int(book[0][_BEST_BID] if side == BID else book[0][_BEST_ASK])
 
 
-@njit
+@lean
 def book_qty(book: Arrays, side: int, price: int) -> int:
     """Quantity in steps at a price, 0 if there is none."""
     if price <= 0 or price >= len(book[1]):
@@ -88,13 +88,13 @@ def book_qty(book: Arrays, side: int, price: int) -> int:
     return int(book[1][price] if side == BID else book[2][price])
 
 
-@njit
+@lean
 def book_known(book: Arrays) -> bool:
     """False before the first CLEAR and from a GAP to the next CLEAR: nothing in the book means anything."""
     return bool(book[0][_KNOWN] == 1)
 
 
-@njit
+@lean
 def book_top(book: Arrays, side: int, prices: Ints, qtys: Ints) -> int:
     """Write the best len(prices) levels, best first, into two int64 buffers; returns how many there were."""
     state, bids, asks = book
@@ -108,7 +108,7 @@ def book_top(book: Arrays, side: int, prices: Ints, qtys: Ints) -> int:
     return left
 
 
-@njit
+@lean
 def _set_bid(state: Ints, bids: Ints, price: int, qty: int) -> None:
     """Counts without a branch: whether a level comes or goes is what a processor cannot guess, three times in four."""
     before = bids[price]
@@ -121,7 +121,7 @@ def _set_bid(state: Ints, bids: Ints, price: int, qty: int) -> None:
             state[_BEST_BID] = _next(bids, price, -1) if state[_BIDS] > 0 else 0
 
 
-@njit
+@lean
 def _set_ask(state: Ints, asks: Ints, price: int, qty: int) -> None:
     before = asks[price]
     asks[price] = qty
@@ -133,7 +133,7 @@ def _set_ask(state: Ints, asks: Ints, price: int, qty: int) -> None:
             state[_BEST_ASK] = _next(asks, price, 1) if state[_ASKS] > 0 else 0
 
 
-@njit
+@lean
 def _next(depth: Ints, price: int, step: int) -> int:
     """The next level behind `price`; the caller knows that there is one."""
     while depth[price] == 0:
@@ -141,7 +141,7 @@ def _next(depth: Ints, price: int, step: int) -> int:
     return price
 
 
-@njit
+@lean
 def _clear(book: Arrays) -> None:
     state, bids, asks = book
     _erase(bids, state[_BEST_BID], -1, state[_BIDS])
@@ -149,7 +149,7 @@ def _clear(book: Arrays) -> None:
     state[_BEST_BID] = state[_BEST_ASK] = state[_BIDS] = state[_ASKS] = 0
 
 
-@njit
+@lean
 def _erase(depth: Ints, price: int, step: int, count: int) -> None:
     """Zero `count` levels from the best on; empty prices are only read, so that their pages stay unallocated."""
     while count > 0:
@@ -159,7 +159,7 @@ def _erase(depth: Ints, price: int, step: int, count: int) -> None:
         price += step
 
 
-@njit
+@lean
 def _copy(source: Ints, target: Ints, price: int, step: int, count: int) -> None:
     while count > 0:
         if source[price] != 0:
@@ -168,7 +168,7 @@ def _copy(source: Ints, target: Ints, price: int, step: int, count: int) -> None
         price += step
 
 
-@njit
+@lean
 def _highest(kind: Bytes, price: Ints, start: int, stop: int) -> int:
     highest = 0
     for i in range(start, stop):
