@@ -18,7 +18,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from cryptoai.core.config import Config, Section
-from cryptoai.data_universe import schema_docs
+from cryptoai.data_universe import lake_docs, schema_docs
 from operators.api import crd, docs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +105,7 @@ OUTPUTS: list[tuple[Path, Callable[[], str]]] = [
     (Path("configs/default.yaml"), default_yaml),
     (Path("docs/configuration.md"), configuration_md),
     (Path("docs/features.md"), schema_docs.render),
+    (Path("docs/data-lake.md"), lake_docs.render),
     (Path("charts/cryptoai/crds/tradingbots.yaml"), crd.crd_yaml),
     (Path("docs/tradingbot.md"), docs.render),
 ]

@@ -108,7 +108,7 @@ def _number(value: Any) -> float:
 def _mapped(venue: str) -> Iterator[None]:
     try:
         yield
-    except ccxt.RateLimitExceeded as error:
+    except (ccxt.RateLimitExceeded, ccxt.DDoSProtection) as error:
         raise TransientError(f"{venue} asks for fewer requests; poll less often", retry_after_s=60) from error
     except ccxt.NetworkError as error:
         reason = type(error).__name__
