@@ -97,7 +97,11 @@ def study(
 
     candles = read_facts(_lake(lake), instrument, "candles")
     chosen = candles.take(candles.column("interval_s") == interval_s)
-    found = run(chosen, _events(_lake(lake), instrument, category, at or []), Windows(after=after))
+    found = run(
+        chosen,
+        _events(_lake(lake), instrument, category, at or []),
+        Windows(estimation=max(240, 4 * (after + 1)), after=after),
+    )
 
     def shown(effect: Effect) -> str:
         return f"{effect.mean:+.4f} [{effect.low:+.4f}, {effect.high:+.4f}]"

@@ -36,8 +36,10 @@ class Windows:
     least_events: int = 5
 
     def __post_init__(self) -> None:
-        if self.estimation < 20 or min(self.gap, self.before, self.after) < 0 or self.least_events < 5:
-            raise DataError("an event study needs 20 estimation bars, windows of 0 or more, and 5 events or more")
+        if min(self.gap, self.before, self.after) < 0 or self.least_events < 5:
+            raise DataError("an event study needs windows of 0 bars or more, and 5 events or more")
+        if self.estimation < max(20, 4 * self.event):
+            raise DataError("an event study needs 20 estimation bars, and 4 times as many as the event window has")
 
     @property
     def event(self) -> int:
@@ -88,13 +90,24 @@ def study(candles: Facts, events: Sequence[int] | Ints, windows: Windows | None 
             continue
         abnormal = inside - past.mean()
         paths.append(np.cumsum(abnormal))
-        ratios.append(np.log(max(float(np.mean(abnormal**2)), 1e-300) / np.var(past, ddof=1)))
+        ratios.append(_log_variance(abnormal) - _usual_log_variance(past, chosen.event))
         used.append(event)
     table = np.array(paths).reshape(len(paths), chosen.event)
     least = chosen.least_events
     return Study(
         _effect(table[:, -1], least), _effect(np.array(ratios), least), table, np.array(used, np.int64), left_out
     )
+
+
+def _log_variance(returns: Floats) -> float:
+    return float(np.log(max(float(np.mean(returns**2)), 1e-300)))
+
+
+def _usual_log_variance(past: Floats, bars: int) -> float:
+    """Mean of ln(variance) over windows as long as the event's: the ln of the mean would be larger (Jensen)."""
+    whole = len(past) // bars
+    windows = (past - past.mean())[len(past) - whole * bars :].reshape(whole, bars)
+    return float(np.mean([_log_variance(window) for window in windows]))
 
 
 def _returns(candles: Facts) -> tuple[Ints, Floats]:
