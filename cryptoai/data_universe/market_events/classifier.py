@@ -1,8 +1,8 @@
 """The class of a text: TF-IDF over hashed words and letters, and one linear layer whose weights ship with the package.
 
-Weights are made by scripts/train_events.py from the files in labels/ and are never edited; docs/market-events.md tells
-their quality on texts that they never saw. Deterministic, no network, some milliseconds a headline. What it returns is a
-guess with a probability: it must never be treated as a fact about the world.
+Weights are made by scripts/train_events.py from the files in labels/ and never edited; docs/market-events.md tells
+their quality on texts that they never saw. Deterministic, no network, some milliseconds a headline. What it returns
+is a guess with a probability: it must never be treated as a fact about the world.
 
 Method: multinomial logistic regression on sublinear TF-IDF (Manning, Raghavan & Schuetze 2008, Introduction to
 Information Retrieval, ch. 6, 15), with the hashing trick (Weinberger et al. 2009) and a calibrated temperature (Guo et
