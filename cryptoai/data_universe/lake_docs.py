@@ -68,10 +68,10 @@ new denomination is believed after 20 refused rows that agree (3 at the start of
 | `cryptoai data inspect --picture lake.html` | coverage, holes, lag and refusals as a table and as a page |
 | `cryptoai data compact` | joins small files |
 
-Columns of a table are found by name; `venue:*` takes every symbol. Files of funding that do not name their interval have it inferred from the payments; `event_time` keeps its
-milliseconds. Bars of mark prices with traded volume are refused: such files are contract candles.
-Files that only publish a liquidated notional are stored with side 0, price 1 and the notional as quantity. A
-liquidation's side is that of the forced order; Bybit publishes the position, which the import turns around.
+Columns of a table are found by name; `venue:*` takes every symbol. Funding without an interval has it inferred from the
+payments; `event_time` keeps its milliseconds. Bars of mark prices with traded volume are refused: such files are
+contract candles. Files that only publish a liquidated notional are stored with side 0, price 1 and the notional as
+quantity. A liquidation's side is that of the forced order; Bybit names the position, which the import turns around.
 
 ## Kinds of facts
 """
