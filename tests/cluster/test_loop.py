@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -231,8 +232,14 @@ def test_a_kill_while_nobody_looks_is_latched(desk: Desk) -> None:
     desk.until(lambda: said(desk).get("killed") is False, "the bot is released", 30)
 
 
+def latched_at(desk: Desk) -> float:
+    """When the pod's watch set the latch, in seconds of the machine's clock; its step journals it when it gets there."""
+    said_so = [line for line in desk.kubectl("logs", POD).splitlines() if '"kill_switch_engaged"' in line]
+    return datetime.fromisoformat(json.loads(said_so[-1])["timestamp"]).timestamp()
+
+
 def test_the_kill_switch_needs_no_operator(desk: Desk, record_property: Any) -> None:
-    """With the operator gone: no order that adds risk later than one second after it is engaged, and none after.
+    """With the operator gone: latched within a second, and no order that adds risk later than that.
 
     The tape begins anew, because it is at its start that this model trades.
     """
@@ -251,11 +258,12 @@ def test_the_kill_switch_needs_no_operator(desk: Desk, record_property: Any) -> 
         follower.wait(10)
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
     kill = next(line for line in lines if line.get("kind") == "kill")
+    record_property("engage_to_latch_s", latched_at(desk) - asked)
     record_property("engage_to_kill_record_s", kill["at"] - asked)
     orders = [line for line in lines if line.get("kind") == "order" and not line["body"]["reduce_only"]]
     late = [line["at"] - engaged for line in orders if line["at"] > engaged]
     record_property("last_adding_order_s", max(late, default=0.0))
-    assert kill["at"] - engaged <= 1.0
+    assert latched_at(desk) - engaged <= 1.0
     assert all(delay <= 1.0 for delay in late)
     after = lines[lines.index(kill) :]
     assert len(orders) >= 1
