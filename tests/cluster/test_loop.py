@@ -233,7 +233,7 @@ def test_a_kill_while_nobody_looks_is_latched(desk: Desk) -> None:
 
 
 def latched_at(desk: Desk) -> float:
-    """When the pod's watch set the latch, in seconds of the machine's clock; its step journals it when it gets there."""
+    """When the pod's watch set the latch, in seconds of the machine's clock; the journal has it a step later."""
     said_so = [line for line in desk.kubectl("logs", POD).splitlines() if '"kill_switch_engaged"' in line]
     return datetime.fromisoformat(json.loads(said_so[-1])["timestamp"]).timestamp()
 
