@@ -40,6 +40,7 @@ from cryptoai.data_universe.feature_kernel_read import (
     middle,
     over,
     per_depth,
+    slog,
     slots_warm,
     warm,
 )
@@ -93,7 +94,7 @@ def windows(memory: Memory, flow: Reals, out: Reals) -> None:
         return
     short = _slot_sums(memory, 50)
     _window_pair(short, 50, 0, out)
-    flow[48] = over(short[XR], short[XX])
+    flow[48] = slog(over(short[XR], short[XX]))
     if slots_warm(memory, 300):
         _long_window(memory, short[RV], _slot_sums(memory, 300), flow, out)
 
@@ -103,9 +104,9 @@ def _long_window(memory: Memory, recent: float, sums: Reals, flow: Reals, out: R
     """What only 30 s can tell; `recent` is the squared variation of the last 5 s."""
     whole, mid = memory.whole, middle(memory)
     _window_pair(sums, 300, 1, out)
-    flow[49], flow[50] = over(sums[XR], sums[XX]), over(sums[YR], sums[YY])
+    flow[49], flow[50] = slog(over(sums[XR], sums[XX])), slog(over(sums[YR], sums[YY]))
     bipower = 0.5 * math.pi * (300.0 / 299.0) * sums[BV]
-    out[6] = 2.0 * math.sqrt(max(0.0, -sums[LAGGED] / 299.0))
+    out[6] = math.copysign(2.0 * math.sqrt(abs(sums[LAGGED]) / 299.0), -sums[LAGGED])
     out[7] = math.log(over((whole[BID_QTY] + whole[ASK_QTY]) * 300.0, sums[DEPTHS]))
     out[12] = math.log((recent / 5.0 + 1e-4) / (sums[RV] / 30.0 + 1e-4))
     out[13] = math.sqrt(bipower)
@@ -134,7 +135,7 @@ def _resilience(memory: Memory, column: int, count: int) -> float:
 @inner
 def _window_pair(sums: Reals, count: int, place: int, out: Reals) -> None:
     out[place] = sums[SPREADS] / count
-    out[2 + place] = over(sums[ILLIQUID], sums[TRADED])
+    out[2 + place] = math.log1p(over(sums[ILLIQUID], sums[TRADED]))
     out[4 + place] = math.sqrt(sums[RV])
 
 

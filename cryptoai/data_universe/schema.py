@@ -223,8 +223,8 @@ def _flow() -> list[Feature]:
         *f((30,), "sign_autocorrelation_2", "E_W(s_i s_{i-2}) / E_W(1)", "share", "trades", NO_TRADES, LILLO),
         *f((30,), "sign_autocorrelation_5", "E_W(s_i s_{i-5}) / E_W(1)", "share", "trades", NO_TRADES, LILLO),
         *toxicity,
-        *f(SLOW, "kyle_lambda", "S_W(r x) / S_W(x x), x the slot's signed notional in millions", "bp per million quote", "trades", "as cold, or no trade in the window", KYLE),
-        *f((30,), "hasbrouck_lambda", "S_W(r y) / S_W(y y), y = sign(x) sqrt(|x|)", "bp per sqrt(million quote)", "trades", "as cold, or no trade in the window", HASBROUCK),
+        *f(SLOW, "kyle_lambda", "slog(S_W(r x) / S_W(x x)), x the slot's signed notional in millions", "ln(1+bp per million quote)", "trades", "as cold, or no trade in the window", KYLE),
+        *f((30,), "hasbrouck_lambda", "slog(S_W(r y) / S_W(y y)), y = sign(x) sqrt(|x|)", "ln(1+bp per sqrt(million quote))", "trades", "as cold, or no trade in the window", HASBROUCK),
         *f(FAST, "quote_rate", "log1p(E_W(changes of the touch) / W)", "ln(1+1/s)", "book", COLD, HAWKES),
         *f((1, 5), "add_imbalance", "E_W(bid - ask quantity added) / E_W(added), within 5 bp of m", "share", "book", "as cold, or fewer than 0.05 effective level changes in the window", EISLER),
         *f((1, 5), "removal_imbalance", "E_W(bid - ask quantity removed) / E_W(removed), within 5 bp of m", "share", "book", "as cold, or fewer than 0.05 effective level changes in the window", EISLER),
@@ -272,8 +272,8 @@ def _liquidity() -> list[Feature]:
         *_one("liquidity", *book, "Biais, Hillion & Spatt 1995, An empirical analysis of the limit order book", [
             (f"{side}_gap", "mean distance between neighbouring levels of the best 10 / m", "bp", "now") for side in ("bid", "ask")
         ]),
-        *_each(SLOW, Feature("amihud", "liquidity", "mean of |r| / N over slots of S_W with trades", "bp per million quote", "", "trades", "as cold, or no trade in the window", AMIHUD)),
-        *_one("liquidity", "book", COLD, ROLL, [("roll_spread_30s", "2 sqrt(max(0, -mean over S_30s of r_k r_(k-1)))", "bp", "30 s")]),
+        *_each(SLOW, Feature("amihud", "liquidity", "log1p(mean of |r| / N over slots of S_W with trades), N in millions", "ln(1+bp per million quote)", "", "trades", "as cold, or no trade in the window", AMIHUD)),
+        *_one("liquidity", "book", COLD, ROLL, [("roll_spread_30s", "-2 sign(c) sqrt(|c|), c the mean over S_30s of r_k r_(k-1); below 0 where returns persist", "bp", "30 s")]),
         *_one("liquidity", "book", COLD, "Bouchaud, Farmer & Lillo 2009, How markets slowly digest changes in supply and demand", [
             ("touch_depth_ratio_30s", "ln((qb + qa) / mean over S_30s of the slot's last (qb + qa))", "ln ratio", "30 s")]),
         *_one("liquidity", "book", "before a whole book is known, or the book holds less within 20 bp", IRVINE, [

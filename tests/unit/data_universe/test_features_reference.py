@@ -93,6 +93,11 @@ def mids(seen: History, now: int, count: int) -> np.ndarray:
     return mid[np.searchsorted(times, ends, side="left") - 1]
 
 
+def slog(x: float) -> float:
+    """A logarithm that keeps the sign."""
+    return math.copysign(math.log1p(abs(x)), x)
+
+
 def slot_touches(seen: History, now: int, count: int) -> np.ndarray:
     """(b, qb, a, qa) at the end of each of the `count` + 1 last closed slots of 100 ms."""
     times = np.array([t[0] for t in seen.touches])
@@ -308,7 +313,7 @@ def windows(own: History, spot: History, now: int) -> dict[str, float]:
         "bipower_volatility_30s": math.sqrt(bipower),
         "spread_resilience_30s": -np.polyfit(spread[:-1], np.diff(spread), 1)[0],
         "depth_resilience_30s": -np.polyfit(depth[:-1], np.diff(depth), 1)[0],
-        "hasbrouck_lambda_30s": (y @ r) / (y @ y),
+        "hasbrouck_lambda_30s": slog((y @ r) / (y @ y)),
         "spread_mean_30s": float(np.mean(1e4 * spread[1:] / mid[1:])),
         "touch_depth_ratio_30s": math.log((own.touches[-1][2] + own.touches[-1][4]) / depth[1:].mean()),
         "efficiency_30s": 1e4 * math.log(middle(own) / mid[0]) / (np.abs(r).sum() + open_slot),
@@ -319,9 +324,10 @@ def windows(own: History, spot: History, now: int) -> dict[str, float]:
         "jump_share_30s": max(0.0, 1 - math.pi / 2 * 300 / 299 * (np.abs(r[1:]) @ np.abs(r[:-1])) / (r @ r)),
         "upside_share_30s": (r[r > 0] @ r[r > 0]) / (r @ r),
         "variance_ratio_30s": (r.reshape(30, 10).sum(1) ** 2).sum() / (r @ r),
-        "roll_spread_30s": 2 * math.sqrt(max(0.0, -(r[1:] @ r[:-1]) / 299)),
-        "kyle_lambda_30s": (x @ r) / (x @ x),
-        "amihud_30s": float(np.mean(np.abs(r[traded]) / n[traded])),
+        "roll_spread_30s": -2 * np.sign(r[1:] @ r[:-1]) * math.sqrt(abs(r[1:] @ r[:-1]) / 299),
+        "kyle_lambda_5s": slog((x[-50:] @ r[-50:]) / (x[-50:] @ x[-50:])),
+        "kyle_lambda_30s": slog((x @ r) / (x @ x)),
+        "amihud_30s": math.log1p(np.mean(np.abs(r[traded]) / n[traded])),
         "perp_return_5s": 1e4 * math.log((own.touches[-1][1] + own.touches[-1][3]) / 2 / mid[-51]),
         "basis_mean_30s": float(basis.mean()),
         "basis_sd_30s": float(basis.std()),
