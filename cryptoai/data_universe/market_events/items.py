@@ -7,6 +7,7 @@ item that cannot be trusted is refused with its reason and the rest goes on.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections import Counter
@@ -14,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from html.parser import HTMLParser
 from types import MappingProxyType
 from xml.parsers import expat
 
@@ -32,6 +32,8 @@ _TITLE, _TEXT = 500, 4000
 _MOST_DEPTH = 64
 _AHEAD = 300 * SECOND
 _GENESIS = 1_230_940_800 * SECOND  # 2009-01-03: there was nothing to report before
+_TAG = re.compile(r"<(!--|/?[a-z]+|[!?])")
+_ENDS = MappingProxyType({"!--": "-->", "script": "</script>", "style": "</style>"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Record = Mapping[str, object]
@@ -96,31 +98,27 @@ def plain_text(value: object, most: int) -> str:
     """Text without markup, scripts, control and direction characters, with single spaces, at most `most` letters."""
     raw = str(value or "")[: most * 4]
     if "<" in raw or "&" in raw:
-        stripper = _Stripper()
-        stripper.feed(raw)
-        stripper.close()
-        raw = " ".join(stripper.parts)
+        raw = html.unescape(" ".join(_between_tags(raw)))
     kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in raw)
     return " ".join(kept.split())[:most]
 
 
-class _Stripper(HTMLParser):
-    """Keeps the text between tags, but for that of scripts and styles."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._silent += tag in ("script", "style")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent = max(0, self._silent - (tag in ("script", "style")))
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.parts.append(data)
+def _between_tags(raw: str) -> Iterator[str]:
+    """The text outside of tags, comments, scripts and styles, in one pass whatever the input."""
+    low, at = raw.lower(), 0
+    while (start := raw.find("<", at)) >= 0:
+        yield raw[at:start]
+        found = _TAG.match(low, start)
+        if found is None:  # a sign in the text, as in 1 < 2
+            yield "<"
+            at = start + 1
+            continue
+        end = _ENDS.get(found.group(1), ">")
+        stop = low.find(end, start)
+        if stop < 0:
+            return
+        at = stop + len(end)
+    yield raw[at:]
 
 
 def _item(record: Record, source: str, seen: int, archive_delay_s: float | None) -> Item:
@@ -156,7 +154,7 @@ def _item(record: Record, source: str, seen: int, archive_delay_s: float | None)
 
 
 def _moment(value: object, default: int) -> int:
-    """ISO 8601 or RFC 2822 text, or unix s or ms, as ns; `DataError` if it is none of them."""
+    """ISO 8601 or RFC 2822 text, or unix s or ms, as ns from 1970 to 2116; `DataError` if it is none of them."""
     if value is None:
         return default
     text = str(value).strip()
@@ -168,7 +166,10 @@ def _moment(value: object, default: int) -> int:
         span = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError):
         raise DataError("a time that cannot be read") from None
-    return (span.days * 86_400 + span.seconds) * SECOND
+    moment = (span.days * 86_400 + span.seconds) * SECOND
+    if not 0 <= moment < 2**62:
+        raise DataError("a time that cannot be read")
+    return moment
 
 
 def _lines(data: bytes) -> Iterator[Record]:
@@ -254,6 +255,10 @@ def _feed(data: bytes, source: str) -> Iterable[Record]:
         if not feed.records:
             raise DataError(f"{source} is no feed that can be read: {expat.errors.messages[error.code]}") from error
         return [*feed.records, {"unreadable": "the feed is damaged from here on"}]
+    except DataError:
+        raise
+    except (LookupError, ValueError) as error:
+        raise DataError(f"{source} names an encoding that is not known; save it as UTF-8") from error
     return feed.records
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import DataError
@@ -13,6 +16,11 @@ from cryptoai.data_universe.market_events.items import MOST_BYTES, parse, plain_
 
 NOW = 1_723_000_000 * SECOND  # 2024-08-07 03:06:40
 HOUR = 3600 * SECOND
+
+JSON = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.lists(st.integers(), max_size=2),
+    st.sampled_from(["2024-13-01", "Tue, 99 Aug 2024", "1e400", "9" * 400, "0001-01-01", "9999-12-31T23:59:59-14:00"]),
+)  # fmt: skip
 
 RSS = """<?xml version="1.0"?><rss version="2.0"
 xmlns:dc="http://purl.org/dc/elements/1.1/"><channel><title>Feed</title>
@@ -77,6 +85,39 @@ def test_what_is_no_feed_is_refused() -> None:
     cut = parse(RSS[: RSS.index("<dc:date>")].encode(), "feed", NOW)
     assert [item.title for item in cut.items] == ["First & best"]
     assert cut.refused == {"the feed is damaged from here on": 1}
+
+
+def test_an_encoding_that_nobody_knows_is_refused() -> None:
+    """A name that is none, and one that XML cannot take."""
+    for name in ("klingon", "utf-7", "idna"):
+        with pytest.raises(DataError, match="feed"):
+            parse(f'<?xml version="1.0" encoding="{name}"?><rss/>'.encode(), "feed", NOW)
+
+
+@pytest.mark.parametrize("piece", ['<a "', "<", "<!--", "<!", "<?", "&#", "</", "<script>", "<![CDATA["])
+def test_markup_without_an_end_costs_no_time(piece: str) -> None:
+    """One pass: a parser that looks again from every sign would take seconds for this."""
+    started = time.perf_counter()
+    plain_text(piece * 100_000, 100_000)
+    assert time.perf_counter() - started < 1.5
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"<rss><item><title>", b'<?xml version="1.0" encoding="']))
+def test_any_bytes_are_read_or_refused(data: bytes, start: bytes) -> None:
+    """Nothing but `DataError` ever leaves."""
+    try:
+        batch = parse(start + data, "feed", NOW)
+    except DataError:
+        return
+    assert all(item.whole and item.known_at >= item.published for item in batch.items)
+
+
+@given(st.dictionaries(st.sampled_from(["title", "id", "published", "seen", "scheduled", "url", "source"]), JSON))
+def test_any_record_is_read_or_refused(record: dict[str, object]) -> None:
+    """Whatever a field holds."""
+    batch = parse(json.dumps(record | {"text": "t"}).encode(), "feed", NOW)
+    assert len(batch.items) + sum(batch.refused.values()) == 1
+    assert all(0 <= item.scheduled < 2**62 for item in batch.items)
 
 
 def test_markup_is_never_kept() -> None:
