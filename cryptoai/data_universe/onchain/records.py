@@ -106,8 +106,15 @@ def assemble(records: Iterable[Record], wanted: Wanted) -> Answer:
 def moment(value: object) -> int:
     """A time as ns: ISO text (UTC unless it says otherwise), a date, or unix s, ms, us or ns told by size.
 
-    Raises `ValueError`.
+    Raises `ValueError`, also for a time before 1824 or after 2116.
     """
+    found = _moment(value)
+    if abs(found) >= 2**62:
+        raise ValueError(f"{value!r} is too far away")
+    return found
+
+
+def _moment(value: object) -> int:
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         return _nanoseconds(aware)
@@ -117,7 +124,7 @@ def moment(value: object) -> int:
     try:
         number = int(text)
     except ValueError:
-        return moment(datetime.fromisoformat(text))
+        return _moment(datetime.fromisoformat(text))
     for scale, below in ((SECOND, 10**11), (10**6, 10**14), (10**3, 10**17), (1, 10**20)):
         if abs(number) < below:
             return number * scale
