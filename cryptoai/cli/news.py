@@ -41,7 +41,7 @@ def import_(
     from cryptoai.data_universe.lake_facts import write_facts
     from cryptoai.data_universe.market_events.items import parse
     from cryptoai.data_universe.market_events.scoring import score, score_facts
-    from cryptoai.data_universe.market_events.store import read_news, write_news
+    from cryptoai.data_universe.market_events.store import read_news, write_news, write_refused
 
     root, now = _lake(lake), SystemClock().now_ns()
     batch = parse(read_feed(place), source, now, archive_delay_s=archive_delay)
@@ -50,6 +50,7 @@ def import_(
     for name, facts in score_facts(scores).items():
         err.print(write_facts(root, name, facts, source, now_ns=now).summary(), markup=False)
     written = write_news(root, scores)
+    write_refused(root, source, batch.quarantine)
     out.print(f"{source}: {len(batch.items)} texts, {written} new")
     for reason, count in batch.refused.items():
         err.print(f"refused {count:,} text(s): {reason}", markup=False)

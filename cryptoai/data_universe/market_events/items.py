@@ -28,6 +28,7 @@ __all__ = ["MOST_BYTES", "Batch", "Item", "parse", "plain_text"]
 
 MOST_BYTES = 16 * 1024 * 1024
 _MOST_ITEMS = 50_000
+_MOST_KEPT_OUT = 1000
 _TITLE, _TEXT = 500, 4000
 _MOST_DEPTH = 64
 _AHEAD = 300 * SECOND
@@ -59,10 +60,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items in the order of `known_at`, and how many were refused, by reason."""
+    """Items in the order of `known_at`; counts of refusals by reason; (reason, excerpt) of the first thousand."""
 
     items: tuple[Item, ...]
     refused: Mapping[str, int]
+    quarantine: tuple[tuple[str, str], ...] = ()
 
 
 def parse(data: bytes, source: str, seen: int, *, archive_delay_s: float | None = None) -> Batch:
@@ -79,6 +81,7 @@ def parse(data: bytes, source: str, seen: int, *, archive_delay_s: float | None 
     records = _feed(data, source) if wide or start.startswith(b"<") else _lines(data)
     refused: Counter[str] = Counter()
     items: dict[str, Item] = {}
+    quarantine: list[tuple[str, str]] = []
     for place, record in enumerate(records):
         if place >= _MOST_ITEMS:
             refused["beyond the first 50,000 items"] += 1
@@ -87,11 +90,12 @@ def parse(data: bytes, source: str, seen: int, *, archive_delay_s: float | None 
             item = _item(record, source, seen, archive_delay_s)
         except DataError as error:
             refused[str(error)] += 1
+            quarantine.append((str(error), plain_text(dict(record), _TITLE)))
         else:
             refused["said twice"] += item.id in items
             items.setdefault(item.id, item)
     ordered = sorted(items.values(), key=lambda item: (item.known_at, item.id))
-    return Batch(tuple(ordered), MappingProxyType(+refused))
+    return Batch(tuple(ordered), MappingProxyType(+refused), tuple(quarantine[:_MOST_KEPT_OUT]))
 
 
 def plain_text(value: object, most: int) -> str:
@@ -121,9 +125,17 @@ def _between_tags(raw: str) -> Iterator[str]:
     yield raw[at:]
 
 
+class _Unreadable(dict[str, object]):
+    """In place of a record that could not be read; no input can look like it."""
+
+    def __init__(self, reason: str, excerpt: bytes = b"") -> None:
+        super().__init__(excerpt=excerpt)
+        self.reason = reason
+
+
 def _item(record: Record, source: str, seen: int, archive_delay_s: float | None) -> Item:
-    if "unreadable" in record:
-        raise DataError(str(record["unreadable"]))
+    if isinstance(record, _Unreadable):
+        raise DataError(record.reason)
     title = plain_text(record.get("title") or record.get("headline"), _TITLE)
     text = plain_text(next((record[k] for k in ("text", "body", "summary", "description") if record.get(k)), ""), _TEXT)
     if not title and not text:
@@ -180,7 +192,7 @@ def _lines(data: bytes) -> Iterator[Record]:
             found = orjson.loads(line.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError:
             found = None
-        yield found if isinstance(found, dict) else {"unreadable": "a line that is no JSON object"}
+        yield found if isinstance(found, dict) else _Unreadable("a line that is no JSON object", line[:200])
 
 
 _FIELDS = MappingProxyType(
@@ -254,7 +266,7 @@ def _feed(data: bytes, source: str) -> Iterable[Record]:
     except expat.ExpatError as error:
         if not feed.records:
             raise DataError(f"{source} is no feed that can be read: {expat.errors.messages[error.code]}") from error
-        return [*feed.records, {"unreadable": "the feed is damaged from here on"}]
+        return [*feed.records, _Unreadable("the feed is damaged from here on")]
     except DataError:
         raise
     except (LookupError, ValueError) as error:

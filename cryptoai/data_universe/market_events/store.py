@@ -1,9 +1,10 @@
 """The texts of the news in the lake, beside the numbers that were made of them.
 
     ROOT/kind=news/venue=SOURCE/symbol=ALL/date=2024-08-01/HASH.parquet
+    ROOT/quarantine/kind=news/venue=SOURCE/symbol=ALL/HASH.jsonl
 
 Written by `cryptoai data news`, read by people who want to know what a score was made of. A text is stored once, by its
-id; what was refused is only counted, because it cannot be trusted. `date` is the day on which it became known.
+id; of what was refused an excerpt is kept with its reason, which nothing reads. `date` is the day of `known_at`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,7 +26,7 @@ from cryptoai.data_universe.lake_files import META, partition, refusals, trusted
 from cryptoai.data_universe.market_events.items import Item
 from cryptoai.data_universe.market_events.scoring import Score
 
-__all__ = ["SCHEMA_VERSION", "read_news", "write_news"]
+__all__ = ["SCHEMA_VERSION", "read_news", "write_news", "write_refused"]
 
 SCHEMA_VERSION = 1
 _TEXTS = ("id", "source", "title", "text", "url")
@@ -52,6 +54,21 @@ def write_news(root: Path, scores: Sequence[Score]) -> int:
         for folder, group in groupby(rows, key=lambda made: _folder(root, made.item)):
             _write(folder, list(group))
     return len(rows)
+
+
+def write_refused(root: Path, source: str, quarantine: Sequence[tuple[str, str]]) -> None:
+    """Keep (reason, excerpt) of what was refused, as JSON lines; the same again changes nothing."""
+    if not quarantine:
+        return
+    data = b"".join(orjson.dumps({"reason": why, "excerpt": text}) + b"\n" for why, text in quarantine)
+    path = partition(root / "quarantine", "news", f"{_venue(source)}:ALL") / f"{content_hash(data, 32)}.jsonl"
+    with refusals(root):
+        if not path.exists():
+
+            def write(raw: IO[bytes]) -> None:
+                raw.write(data)
+
+            write_whole(path, write)
 
 
 def read_news(root: Path, source: str | None = None) -> list[Item]:

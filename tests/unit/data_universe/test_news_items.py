@@ -155,6 +155,14 @@ def test_a_bad_line_does_not_stop_the_rest() -> None:
     }
 
 
+def test_reasons_are_ours() -> None:
+    """A record cannot write its own reason; excerpts of what was refused are plain text."""
+    batch = parse(lines({"unreadable": "all is well"}) + b"\n<b>nope", "wire", NOW)
+    assert batch.refused == {"an item without text": 1, "a line that is no JSON object": 1}
+    assert [why for why, _ in batch.quarantine] == ["an item without text", "a line that is no JSON object"]
+    assert "nope" in batch.quarantine[1][1]
+
+
 def test_the_same_id_is_one_item() -> None:
     """Within a batch the first stands; the id does not depend on when it was read."""
     record: dict[str, object] = {"id": "a", "title": "one", "published": "2024-08-06"}

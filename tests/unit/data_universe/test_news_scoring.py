@@ -187,6 +187,8 @@ def test_the_command_imports_once(tmp_path: Path) -> None:
     assert "1 texts, 1 new" in first.stdout
     assert "no JSON object" in first.stderr
     assert "1 texts, 0 new" in second.stdout
+    (kept,) = (tmp_path / "lake/quarantine/kind=news/venue=wire/symbol=ALL").iterdir()
+    assert json.loads(kept.read_text())["reason"] == "a line that is no JSON object"
     assert ("news:ETH", "news_scores") in available_facts(Path(lake))
     facts = read_facts(Path(lake), "news:ETH", "news_scores")
     assert (facts.known_at - facts.event_time).tolist() == [60 * SECOND]
