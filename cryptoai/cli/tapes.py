@@ -16,16 +16,21 @@ from cryptoai.core.clock import MS
 from cryptoai.core.config import Config
 from cryptoai.core.errors import DataError
 from cryptoai.core.ids import content_hash
-from cryptoai.data_universe import lake
+from cryptoai.core.instruments import Instrument
+from cryptoai.data_universe import lake, lake_facts
 from cryptoai.data_universe.asset_registry.registry import resolve
 from cryptoai.data_universe.events import EventArray, Ints
-from cryptoai.data_universe.features import Batch, FeatureEngine, batch
+from cryptoai.data_universe.facts import Facts
+from cryptoai.data_universe.features import FACT_KINDS, Batch, FeatureEngine, batch
 
 __all__ = ["fingerprint", "grid", "load_feeds", "rows_of", "windows"]
 
 
 def load_feeds(config: Config, assets: Sequence[str]) -> tuple[Feed, ...]:
-    """The tape of each asset with its spot companion; DataError names an asset without data and lists what there is."""
+    """The tape of each asset with its spot companion and the facts that the lake has of it, its chain and the news.
+
+    DataError names an asset without data and lists what there is.
+    """
     root = Path(config.data.lake)
     available = lake.available(root)
     if not available:
@@ -49,15 +54,16 @@ def grid(config: Config, start: int, stop: int) -> Ints:
 
 def rows_of(feed: Feed, times: Ints) -> Batch:
     """The features of a feed at `times`, by the kernel that trading streams through."""
-    return batch(FeatureEngine(feed.instrument, feed.companion), feed.events, feed.companion_events, times)
+    engine = FeatureEngine(feed.instrument, feed.companion)
+    return batch(engine, feed.events, feed.companion_events, times, feed.facts)
 
 
 def fingerprint(feeds: Sequence[Feed]) -> str:
-    """32 hex digits over every event of every feed."""
-    arrays: list[EventArray] = []
+    """32 hex digits over every event and fact of every feed."""
+    parts: list[EventArray | Facts] = []
     for feed in feeds:
-        arrays += [feed.events, *([feed.companion_events] if feed.companion_events is not None else [])]
-    return content_hash("|".join(array.fingerprint() for array in arrays).encode(), 32)
+        parts += [feed.events, *([feed.companion_events] if feed.companion_events is not None else []), *feed.facts]
+    return content_hash("|".join(part.fingerprint() for part in parts).encode(), 32)
 
 
 def _feed(root: Path, asset: str, available: Sequence[str]) -> Feed:
@@ -65,6 +71,25 @@ def _feed(root: Path, asset: str, available: Sequence[str]) -> Feed:
     events = lake.read_events(root, found.traded)
     if len(events) == 0:
         raise DataError(f"{asset}: the tape of {found.traded.id} in {root} holds no rows; import it again")
+    facts = _facts(root, found.traded)
     if found.companion is None:
-        return Feed(found.traded, events)
-    return Feed(found.traded, events, found.companion, lake.read_events(root, found.companion))
+        return Feed(found.traded, events, facts=facts)
+    return Feed(found.traded, events, found.companion, lake.read_events(root, found.companion), facts)
+
+
+def _facts(root: Path, instrument: Instrument) -> tuple[Facts, ...]:
+    """One item for each kind that features are made of and that the lake has, in the order of the kinds."""
+    found: dict[str, list[Facts]] = {kind: [] for kind in FACT_KINDS}
+    for name, kind in lake_facts.available_facts(root):
+        if kind in found and _concerns(name, kind, instrument):
+            found[kind].append(lake_facts.read_facts(root, name, kind))
+    return tuple(Facts.joined(kind, pieces) for kind, pieces in found.items() if pieces)
+
+
+def _concerns(name: str, kind: str, instrument: Instrument) -> bool:
+    """Facts of the instrument itself, of its base asset's chain, and news about its base asset or about all."""
+    if kind == "onchain":
+        return name == f"chain:{instrument.base}"
+    if kind == "news_scores":
+        return name.split(":", 1)[1] in ("ALL", instrument.base)
+    return name == instrument.id
