@@ -225,9 +225,10 @@ def _root(
 
 
 def _subcommands() -> None:
-    from cryptoai.cli import assets, data, features, kube, news, onchain
+    from cryptoai.cli import assets, data, features, kube, news, onchain, record
 
     app.add_typer(data.app, name="data")
+    data.app.command("record")(record.record)
     data.app.add_typer(assets.app, name="assets")
     data.app.add_typer(onchain.app, name="onchain")
     data.app.add_typer(news.app, name="news")

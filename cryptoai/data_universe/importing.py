@@ -14,14 +14,15 @@ from pathlib import Path
 import orjson
 
 from cryptoai.core.instruments import Instrument
-from cryptoai.data_universe.lake import store_capture
+from cryptoai.data_universe.lake import append_events, parts, store_capture
 from cryptoai.data_universe.lake_facts import FactReport, write_facts
 from cryptoai.data_universe.lake_files import partition, refusals, write_whole
 from cryptoai.data_universe.market_microstructure.capture import Progress
+from cryptoai.data_universe.market_microstructure.live import Piece
 from cryptoai.data_universe.market_microstructure.report import ImportReport
-from cryptoai.data_universe.market_microstructure.tape import Capture
+from cryptoai.data_universe.market_microstructure.tape import Capture, corrected
 
-__all__ = ["Imported", "import_recording", "keep_refused"]
+__all__ = ["Imported", "append_piece", "import_recording", "keep_refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,31 @@ def import_recording(root: Path, path: Path, instrument: Instrument, on_progress
     `DataError` as `lake.import_capture` and `lake_facts.write_facts`.
     """
     capture = Capture(path, instrument)
-    report = store_capture(root, capture, on_progress)
+    report = (_resume if capture.is_recording else store_capture)(root, capture, on_progress)
     keep_refused(root, instrument, report.fingerprint, capture.refused())
     facts = tuple(write_facts(root, instrument.id, each, path.name) for each in capture.facts())
     return Imported(report, facts)
+
+
+def append_piece(root: Path, piece: Piece) -> None:
+    """Store what a recording that still runs gave since the last piece."""
+    if len(piece.events):
+        append_events(root, piece.instrument, piece.events, piece.report)
+    for facts in piece.facts:
+        write_facts(root, piece.instrument.id, facts, piece.report.source)
+
+
+def _resume(root: Path, capture: Capture, on_progress: Progress | None) -> ImportReport:
+    """A recorder stores as it goes: its file gives the same rows in the same order, so what is there is skipped."""
+    name = capture.fingerprint()
+    there = sum(part.rows for part in parts(root, capture.instrument) if part.report.fingerprint == name)
+    for chunk in capture.chunks(on_progress):
+        skipped = min(there, len(chunk))
+        there -= skipped
+        if skipped < len(chunk):
+            rows = corrected(chunk.slice(skipped, len(chunk)), capture.clock_error_ns)
+            append_events(root, capture.instrument, rows, capture.report())
+    return capture.report()
 
 
 def keep_refused(root: Path, instrument: Instrument, fingerprint: str, lines: list[tuple[int, str, bytes]]) -> None:

@@ -33,7 +33,9 @@ __all__ = [
     "Book",
     "book_apply",
     "book_apply_row",
+    "book_behind",
     "book_best",
+    "book_count",
     "book_known",
     "book_qty",
     "book_top",
@@ -92,6 +94,18 @@ def book_qty(book: Arrays, side: int, price: int) -> int:
 def book_known(book: Arrays) -> bool:
     """False before the first CLEAR and from a GAP to the next CLEAR: nothing in the book means anything."""
     return bool(book[0][_KNOWN] == 1)
+
+
+@lean
+def book_count(book: Arrays, side: int) -> int:
+    """How many levels a side has."""
+    return int(book[0][_BIDS] if side == BID else book[0][_ASKS])
+
+
+@lean
+def book_behind(book: Arrays, side: int, price: int) -> int:
+    """The next level behind `price`; the caller knows from `book_count` that there is one."""
+    return int(_next(book[1], price - 1, -1) if side == BID else _next(book[2], price + 1, 1))
 
 
 @lean

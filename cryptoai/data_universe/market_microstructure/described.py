@@ -32,7 +32,7 @@ from cryptoai.data_universe.market_microstructure.messages import Break, Count, 
 from cryptoai.data_universe.market_microstructure.recording import MARK, started
 from cryptoai.data_universe.market_microstructure.venues.catalog import CAPTURE_NAMES, dialect
 
-__all__ = ["Grid", "instruments_of"]
+__all__ = ["Grid", "described", "instruments_of"]
 
 _LOOK = 20_000
 """Lines of a raw capture that are looked at to name its venue and symbols."""
@@ -67,10 +67,11 @@ def instruments_of(
             f"{path} ({source.form}) has no message that names an instrument; give --instrument venue:SYMBOL"
         )
     found = {**{name: _refined(made, units.get(name, _NO_UNITS)) for name, made in brought.items()}, **known}
-    return source.form, [_described(each, found, grid) for each in ids]
+    return source.form, [described(each, found, grid) for each in ids]
 
 
-def _described(name: str, known: Mapping[str, Instrument], grid: Grid | None) -> Instrument:
+def described(name: str, known: Mapping[str, Instrument], grid: Grid | None) -> Instrument:
+    """The instrument of an id, or what a user says of it; `DataError` if nothing describes it."""
     if grid is not None:
         made = known.get(name) or _made(name, ("", ""), Contract.SPOT, (grid.tick, grid.step))
         return made.model_copy(update={"tick": grid.tick, "step": grid.step})

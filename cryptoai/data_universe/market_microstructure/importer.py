@@ -32,7 +32,7 @@ from cryptoai.data_universe.market_microstructure.messages import (
     native,
 )
 from cryptoai.data_universe.market_microstructure.recording import MARK, items
-from cryptoai.data_universe.market_microstructure.report import Tally
+from cryptoai.data_universe.market_microstructure.report import ImportReport, Tally
 from cryptoai.data_universe.market_microstructure.sequence import Answer
 from cryptoai.data_universe.market_microstructure.tradeids import TradeIds
 from cryptoai.data_universe.market_microstructure.venues.catalog import dialect
@@ -105,6 +105,38 @@ class Importer:
     def fact_kinds(self) -> list[str]:
         """Kinds that have facts."""
         return sorted(self._facts)
+
+    def take_facts(self) -> list[Facts]:
+        """The facts since the last call; the last row of each kind stays, because later messages may continue it."""
+        found = [self.facts(kind) for kind in self.fact_kinds()]
+        for kind in self.fact_kinds():
+            self._facts[kind], self._times[kind] = self._facts[kind][-1:], self._times[kind][-1:]
+        return found
+
+    def report(self, source: str, fingerprint: str, damage: str | None = None) -> ImportReport:
+        """What was found so far."""
+        tally, error, span = self.tally, self.clock.error_ns, self._span
+        return ImportReport(
+            source=source,
+            instrument=self.instrument.id,
+            lines=tally.lines,
+            messages=dict(tally.messages),
+            rows=dict(tally.rows),
+            ignored=dict(tally.ignored),
+            quarantined_lines=dict(tally.quarantined_lines),
+            quarantined_rows=dict(tally.quarantined_rows),
+            first_refused=dict(tally.first_refused),
+            unsynced_rows=tally.unsynced_rows,
+            rounded_rows=tally.rounded_rows,
+            gaps=tally.gaps,
+            holes=dict(tally.holes),
+            clock_error_ns=error,
+            held_times=self.clock.held,
+            first_known_at=span[0] and span[0] + error,
+            last_known_at=span[1] and span[1] + error,
+            damage=damage,
+            fingerprint=fingerprint,
+        )
 
     def lose(self, reason: str, event: int) -> None:
         """The stream was interrupted: mark the hole, once."""

@@ -18,10 +18,21 @@ from typing import Any
 import orjson
 
 from cryptoai.core.errors import DataError
+from cryptoai.core.ids import content_hash
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.market_microstructure.messages import Break, Decoder, Depth, Ignored, Item
 
-__all__ = ["MARK", "Start", "book_line", "hole_line", "items", "rest_line", "start_line", "started"]
+__all__ = [
+    "MARK",
+    "Start",
+    "book_line",
+    "hole_line",
+    "items",
+    "recording_fingerprint",
+    "rest_line",
+    "start_line",
+    "started",
+]
 
 MARK = "cryptoai"
 """Key of the lines that are ours."""
@@ -70,6 +81,11 @@ def started(line: bytes) -> Start | None:
         raise DataError(f"the recording has version {found['version']}, not {_VERSION}")
     instruments = tuple(Instrument.model_validate(each) for each in found["instruments"])
     return Start(found["venue"], instruments, found["clock_error_ns"])
+
+
+def recording_fingerprint(first_line: bytes, instrument: Instrument) -> str:
+    """32 hex digits that name one file of a recording and an instrument, before the file is complete."""
+    return content_hash(first_line + instrument.model_dump_json().encode(), 32)
 
 
 def items(message: dict[str, Any], decoder: Decoder) -> list[Item]:

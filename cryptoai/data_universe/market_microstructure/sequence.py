@@ -63,6 +63,11 @@ class Rule(Protocol):
         """Whether the book is known."""
         ...
 
+    @property
+    def last(self) -> int | None:
+        """Id of the last message in the book, None if the venue has none or the book is unknown."""
+        ...
+
     def diff(self, depth: Depth, text: bytes) -> Answer:
         """Judge the next update. May add the levels to `depth` that the venue stops telling of."""
         ...
@@ -88,6 +93,10 @@ class BinanceRule:
     @property
     def synced(self) -> bool:
         return bool(self.state[SYNCED])
+
+    @property
+    def last(self) -> int | None:
+        return int(self.state[LAST]) if self.synced else None
 
     def diff(self, depth: Depth, text: bytes) -> Answer:
         """Judge the next depth update."""
@@ -160,6 +169,10 @@ class ChainRule:
     @property
     def synced(self) -> bool:
         return self._synced
+
+    @property
+    def last(self) -> int | None:
+        return self._last
 
     def diff(self, depth: Depth, text: bytes) -> Answer:
         """Judge the next update; nothing is held, because snapshots arrive in order with the updates."""

@@ -23,7 +23,7 @@ from cryptoai.data_universe.market_microstructure.capture import Progress
 from cryptoai.data_universe.market_microstructure.fastlane import FastLane
 from cryptoai.data_universe.market_microstructure.formats import RawCapture, Source, open_source, raw_envelope
 from cryptoai.data_universe.market_microstructure.importer import Importer
-from cryptoai.data_universe.market_microstructure.recording import started
+from cryptoai.data_universe.market_microstructure.recording import recording_fingerprint, started
 from cryptoai.data_universe.market_microstructure.report import ImportReport
 from cryptoai.data_universe.market_microstructure.sequence import BinanceRule
 
@@ -69,6 +69,8 @@ class Capture:
         self._importer = Importer(instrument)
         self._source: Source = open_source(path)
         self.instrument = instrument
+        first = self._source.file.first_line() if isinstance(self._source, RawCapture) else b""
+        self._start = first if started(first) else None
 
     @property
     def form(self) -> str:
@@ -77,8 +79,20 @@ class Capture:
 
     def fingerprint(self) -> str:
         """32 hex digits over the bytes, the instrument and the importer's version; known before the import."""
+        if self._start:
+            return recording_fingerprint(self._start, self.instrument)
         parts = (self._source.sha256(), self.instrument.model_dump_json(), str(_VERSION))
         return content_hash("|".join(parts).encode(), 32)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether our recorder wrote it, and may have stored its beginning already."""
+        return self._start is not None
+
+    @property
+    def clock_error_ns(self) -> int:
+        """What is known of the local clock's error so far; it only grows."""
+        return self._importer.clock.error_ns
 
     def chunks(self, on_progress: Progress | None = None) -> Iterator[EventArray]:
         """About 65,536 rows at a time, whole messages, in order of arrival; pass each to `corrected` after `report`."""
@@ -90,30 +104,9 @@ class Capture:
 
     def report(self) -> ImportReport:
         """What was found; final only after `chunks` is exhausted. `DataError` if no line could be used."""
-        tally, clock, span = self._importer.tally, self._importer.clock, self._importer.span
-        if not tally.messages:
+        if not self._importer.tally.messages:
             raise DataError(f"capture {self._source.path} has no usable line of {self.instrument.id}: {self._why()}")
-        return ImportReport(
-            source=self._source.path.name,
-            instrument=self.instrument.id,
-            lines=tally.lines,
-            messages=dict(tally.messages),
-            rows=dict(tally.rows),
-            ignored=dict(tally.ignored),
-            quarantined_lines=dict(tally.quarantined_lines),
-            quarantined_rows=dict(tally.quarantined_rows),
-            first_refused=tally.first_refused,
-            unsynced_rows=tally.unsynced_rows,
-            rounded_rows=tally.rounded_rows,
-            gaps=tally.gaps,
-            holes=dict(tally.holes),
-            clock_error_ns=clock.error_ns,
-            held_times=clock.held,
-            first_known_at=span[0] and span[0] + clock.error_ns,
-            last_known_at=span[1] and span[1] + clock.error_ns,
-            damage=self._source.damage,
-            fingerprint=self.fingerprint(),
-        )
+        return self._importer.report(self._source.path.name, self.fingerprint(), self._source.damage)
 
     def facts(self) -> list[Facts]:
         """What the streams said beside trades and book (mark, funding, open interest, liquidations), by kind."""

@@ -1,0 +1,105 @@
+"""The live recorder against a local exchange that misbehaves: the tape equals the truth or says that it does not know."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cryptoai.core.clock import MS, ReplayClock
+from cryptoai.data_universe.adapters.ccxt_recorder import Limits, Recorder, connect
+from cryptoai.data_universe.asset_registry.registry import instrument
+from cryptoai.data_universe.events import ASK, BID, GAP, EventArray
+from cryptoai.data_universe.importing import append_piece, import_recording
+from cryptoai.data_universe.lake import read_events
+from cryptoai.data_universe.market_microstructure.book import Book
+from cryptoai.data_universe.market_microstructure.live import LiveTape
+from cryptoai.testing.feed_exchange import BINANCE_OPTIONS, Faults, FeedExchange, served
+
+PERP = instrument("binance_usdm:BTCUSDT")
+STEPS = 6_000
+"""Ten minutes of 100 ms."""
+
+
+def _moved(urls: Any, address: str) -> Any:
+    if isinstance(urls, dict):
+        return {name: _moved(url, address) for name, url in urls.items()}
+    if not isinstance(urls, str):
+        return urls
+    scheme, _, rest = urls.partition("://")
+    path = rest.partition("/")[2]
+    return f"{scheme.replace('https', 'http').replace('wss', 'ws')}://{address}/{path}"
+
+
+def _exchange(venue: str, address: str) -> Any:
+    made = connect(venue, {"enableRateLimit": False})
+    made.options.update(BINANCE_OPTIONS, fetchMarkets={"types": ["linear"]}, enableUnifiedAccount=True)
+    made.has["fetchCurrencies"] = False
+    made.urls["api"] = _moved(made.urls["api"], address)
+    return made
+
+
+async def _record(folder: Path, venue: str, faults: Faults, steps: int) -> tuple[FeedExchange, Path]:
+    """Drive the exchange event by event; each waits until what was sent has arrived."""
+    clock = ReplayClock(1_723_161_256_000 * MS)
+    feed = FeedExchange(clock, faults, dialect="bybit" if venue == "bybit" else "binance")
+    made = PERP.model_copy(update={"id": f"{venue}:BTCUSDT"})
+    async with served(feed) as address:
+        tape = LiveTape(folder / "tapes", venue, (made,), clock)
+        limits = Limits(first_wait_s=0.001, longest_wait_s=0.01, store_s=0.2)
+        recorder = Recorder(_exchange(venue, address), tape, clock, lambda p: append_piece(folder / "lake", p), limits)
+        running = asyncio.ensure_future(recorder.run(["BTCUSDT"]))
+        while not feed.subscribed:
+            await asyncio.sleep(0)
+        for _ in range(steps):
+            await feed.step()
+            for _ in range(8):
+                await asyncio.sleep(0)
+        recorder.stop()
+        await running
+    return feed, tape.path
+
+
+def _follow(events: EventArray, feed: FeedExchange) -> tuple[int, int, int]:
+    """(messages where the book equals the truth of its time, messages where it is unknown, holes)."""
+    book, start, equal, unknown = Book(), 0, 0, 0
+    for end in (np.flatnonzero(events.last) + 1).tolist():
+        book.apply(events, start, end)
+        start = end
+        if events.kind[end - 1] != 0:
+            continue
+        if not book.known:
+            unknown += 1
+            continue
+        truth = feed.truth[int(events.event_time[end - 1]) // MS]
+        for side, name in ((BID, "b"), (ASK, "a")):
+            assert dict(zip(*(column.tolist() for column in book.top(side, 100)), strict=True)) == truth[name]
+        assert not book.crossed()
+        equal += 1
+    return equal, unknown, int(np.count_nonzero(events.kind == GAP))
+
+
+@pytest.mark.parametrize("venue", ["binance_usdm", "bybit"])
+@pytest.mark.parametrize(
+    ("steps", "often"), [pytest.param(600, 8, id="a minute"), pytest.param(STEPS, 1, marks=pytest.mark.slow, id="ten")]
+)
+def test_minutes_of_faults_end_in_the_truth_or_in_marked_holes(
+    tmp_path: Path, venue: str, steps: int, often: int
+) -> None:
+    """Dropped, late, reordered, doubled messages, closed connections and failing snapshots."""
+    chances = {"drop": 0.002, "delay": 0.001, "swap": 0.001, "duplicate": 0.005, "close": 0.001}
+    faults = Faults(np.random.default_rng(5), **{k: v * often for k, v in chances.items()}, snapshots=2)  # type: ignore[arg-type]
+    feed, path = asyncio.run(_record(tmp_path, venue, faults, steps))
+    made = PERP.model_copy(update={"id": f"{venue}:BTCUSDT"})
+    events = read_events(tmp_path / "lake", made)
+    equal, _, holes = _follow(events, feed)
+    assert all(faults.counts[name] for name in ("drop", "delay", "swap", "duplicate", "close"))
+    assert equal > steps // 4
+    assert holes >= faults.counts["drop"] // 4
+    again = import_recording(tmp_path / "lake", path, made).events
+    assert len(read_events(tmp_path / "lake", made)) == len(events)
+    assert import_recording(tmp_path / "second", path, made).events.total_rows == again.total_rows
+    assert read_events(tmp_path / "second", made).fingerprint() == events.fingerprint()
