@@ -169,19 +169,23 @@ def _moment(value: object, default: int) -> int:
     """ISO 8601 or RFC 2822 text, or unix s or ms, as ns from 1970 to 2116; `DataError` if it is none of them."""
     if value is None:
         return default
-    text = str(value).strip()
     try:
-        if re.fullmatch(r"\d{9,13}(\.\d+)?", text):
-            number = float(text)
-            return int(number * (SECOND if number < 1e11 else SECOND // 1000))
-        found = parsedate_to_datetime(text) if text[:1].isalpha() or "," in text else datetime.fromisoformat(text)
-        span = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
+        moment = _nanoseconds(str(value).strip())
     except (ValueError, OverflowError):
         raise DataError("a time that cannot be read") from None
-    moment = (span.days * 86_400 + span.seconds) * SECOND
     if not 0 <= moment < 2**62:
         raise DataError("a time that cannot be read")
     return moment
+
+
+def _nanoseconds(text: str) -> int:
+    digits = re.fullmatch(r"(\d{9,13})(?:\.\d+)?", text)
+    if digits:
+        number = int(digits.group(1))
+        return number * (SECOND if number < 10**11 else SECOND // 1000)
+    found = parsedate_to_datetime(text) if text[:1].isalpha() or "," in text else datetime.fromisoformat(text)
+    span = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
+    return (span.days * 86_400 + span.seconds) * SECOND
 
 
 def _lines(data: bytes) -> Iterator[Record]:
