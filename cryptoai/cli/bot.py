@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cryptoai.backtesting.market import Feed
 from cryptoai.backtesting.run import Replay, grid, run_backtest
 from cryptoai.cli.backtest import set_aside
@@ -33,6 +35,7 @@ from cryptoai.core.errors import ConfigError
 from cryptoai.core.messages import AccountView, Conditions, Quote
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
+from cryptoai.data_universe.freshness import group_times
 from cryptoai.data_universe.state import merge
 from cryptoai.monitoring.state_log import StateLog
 from cryptoai.risk_engine.kill_switch import KillSwitch
@@ -51,8 +54,9 @@ _PORTFOLIO = schema.group_slice("portfolio")
 class StoredMarket:
     """`execution.ports.Market`: the tape, with each state taken through the feature store and logged for drift."""
 
-    def __init__(self, tape: Market, store: FeastStore, log: StateLog) -> None:
+    def __init__(self, tape: Market, store: FeastStore, log: StateLog, feeds: Sequence[Feed] = ()) -> None:
         self._tape, self._store, self._log = tape, store, log
+        self._facts = {feed.instrument.id: feed.facts for feed in feeds}
         self._pushed: set[str] = set()
 
     def advance(self, now_ns: int) -> None:
@@ -64,7 +68,10 @@ class StoredMarket:
     def state(self, instrument: str, now_ns: int, account: AccountView) -> StateVector:
         """Pushes the fresh state, reads it back as the store has it, and adds the bot's own portfolio."""
         fresh = self._tape.state(instrument, now_ns, account)
-        self._store.push(fresh, rewind=instrument not in self._pushed)
+        times, market = np.array([now_ns]), np.array([fresh.event_time])
+        facts = group_times(self._facts.get(instrument, ()), times, market)
+        moments = {group: int(each[0]) for group, each in facts.items()}
+        self._store.push(fresh, group_times=moments, rewind=instrument not in self._pushed)
         self._pushed.add(instrument)
         held = [v if p else float("nan") for v, p in zip(fresh.floats(), fresh.present(), strict=True)][_PORTFOLIO]
         state = merge(self._store.read(instrument, now_ns), held)
@@ -175,7 +182,7 @@ class Bot:
         with log, progress(f"{mode} bot") as advance:
             replay = Replay(
                 *(self.config, self.feeds, window, self.model, self.revision, self.name),
-                through=lambda tape: through(StoredMarket(tape, self.store, log)),
+                through=lambda tape: through(StoredMarket(tape, self.store, log, self.feeds)),
             )
 
             last = grid(replay)[-1]

@@ -187,6 +187,7 @@ class _Pod:
         self._show_switch()
         self.watch.start()
         bot = self._prepared(assets, model)
+        self._store = bot.store
         self.log.info("bot_runs", mode=self.status.mode, revision=bot.revision, killed=self.switch.engaged)
         bot.run(speed, self.bell, self.stopping, through=self._through, on_step=self._on_step, idle=self._on_idle)
         self.status.ended, self.status.problems = True, {}
@@ -257,6 +258,7 @@ class _Pod:
 
     def _on_step(self, now: int, kernel: Kernel) -> None:
         self.status.decisions, self.status.time = kernel.decisions, now
+        self.status.feed_ages = self._store.feed_ages
         self._on_idle()
 
     def _on_idle(self, *, trading: bool = True) -> None:

@@ -25,10 +25,10 @@ from cryptoai.cli.backtest import json_text, replay_unseen, write_atomically
 from cryptoai.cli.children import Children, require_port, stop_on_signals
 from cryptoai.cli.console import err, out, progress
 from cryptoai.cli.data import SAMPLES, import_tape, sample_path
-from cryptoai.cli.features import open_store
+from cryptoai.cli.features import open_store, store_features
 from cryptoai.cli.serve import server_command
 from cryptoai.cli.settings import project_root
-from cryptoai.cli.tapes import fingerprint, grid, load_feeds, rows_of, windows
+from cryptoai.cli.tapes import fingerprint, load_feeds, windows
 from cryptoai.cli.train import train_on
 from cryptoai.core.bundle import canonical_json, verify_bundle
 from cryptoai.core.config import Config, build, merge
@@ -157,10 +157,7 @@ class _Demo:
         store = open_store(self.config)
         store.apply()
         with progress("features into Feast, offline and online"):
-            for feed in self.feeds:
-                times = grid(self.config, int(feed.events.known_at[0]), int(feed.events.known_at[-1]))
-                store.write_offline(feed.instrument.id, times, rows_of(feed, times))
-                store.materialize(int(times[0]), int(times[-1]))
+            store_features(self.config, store, [ASSET])
         self._set_done("features", done)
 
     def _train(self) -> None:

@@ -1,11 +1,14 @@
 """`cryptoai features`: the Feast repository, from computed rows to what a decision reads.
 
-The plain `feast` command works on the same repository; these commands add what it lacks:
-the computation, and staleness.
+The plain `feast` command works on the same store, in the folder that `apply` prepares; these commands add what it
+lacks: the computation, the packed copy for trading, and staleness.
 """
 
 from __future__ import annotations
 
+import os
+import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cryptoai.cli.console import err, out
+from cryptoai.cli.console import err, out, progress
 from cryptoai.cli.settings import load_config, project_root
-from cryptoai.core.clock import iso
+from cryptoai.core.clock import MS, SECOND, iso
 from cryptoai.core.config import Config
+from cryptoai.core.errors import DataError
 
 if TYPE_CHECKING:
+    from cryptoai.core.state import StateVector
     from cryptoai.data_universe.adapters.feast_store import FeastStore
 
 __all__ = ["app", "open_store", "store_features"]
@@ -27,56 +32,135 @@ app = typer.Typer(no_args_is_help=True, help="Compute features and keep them in 
 
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")]
 Assets = Annotated[list[str], typer.Option("--assets", "-a", help="Symbol; repeat for more.")]
+Asset = Annotated[str, typer.Argument(help="Symbol, for example BTCUSDT.")]
+Redis = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CRYPTOAI_REDIS",
+        help="Online store: host:port or rediss://host:port; default: SQLite in features.data. The password is in"
+        " CRYPTOAI_REDIS_PASSWORD, the CA's file in CRYPTOAI_REDIS_CA.",
+    ),
+]
+Project = Annotated[str | None, typer.Option(help="Feast project; bots that share a Redis have one each.")]
 
 
 @app.command()
-def apply(sets: Sets = None) -> None:
-    """Register entity, feature views and the feature service trading_state_v1."""
-    config = load_config(sets=sets or [])
-    open_store(config).apply()
-    out.print(f"applied {config.features.repo}; registry and online store are in {config.features.data}")
-
-
-@app.command()
-def materialize(assets: Assets = ["BTCUSDT"], sets: Sets = None) -> None:  # noqa: B006
-    """Compute the features of the whole tape, write them offline, and load the newest into the online store."""
-    config = load_config(sets=sets or [])
-    store = open_store(config)
-    store.apply()
-    rows = store_features(config, store, assets)
-    out.print(f"{rows:,} rows of 200 features stored and materialised")
-
-
-@app.command()
-def get(asset: str, sets: Sets = None) -> None:
-    """Show the newest online state of an asset, as a decision would read it."""
-    from cryptoai.cli.tapes import load_feeds
+def apply(sets: Sets = None, redis: Redis = None, project: Project = None) -> None:
+    """Register entity, feature views and services, and prepare features.data for the plain feast command."""
     from cryptoai.data_universe import schema
 
     config = load_config(sets=sets or [])
-    (feed,) = load_feeds(config, [asset])
-    state = open_store(config).read(feed.instrument.id, int(feed.events.known_at[-1]))
-    table = Table("group", "feature", "value")
-    for feature, value, present in zip(schema.FEATURES, state.floats(), state.present(), strict=True):
-        table.add_row(feature.group, feature.name, f"{value:.6g}" if present else "[dim]missing[/]")
-    out.print(table)
-    err.print(f"{sum(state.present())} of {state.width} present, known at {iso(state.known_at)}, hash {state.hash()}")
+    open_store(config, redis, project=project).apply()
+    groups = len(schema.STORED_GROUPS)
+    out.print(f"registered {groups} feature views, 1 on-demand view and 2 services from {config.features.repo}")
+    out.print(f"plain Feast works there too: feast --chdir {config.features.data} feature-views list")
 
 
 @app.command()
-def history(asset: str, rows: Annotated[int, typer.Option(help="Number of times.")] = 5, sets: Sets = None) -> None:
-    """Join the stored history point-in-time through Feast at evenly spaced times, and show the coverage."""
-    import numpy as np
+def materialize(
+    assets: Assets = ["BTCUSDT"],  # noqa: B006
+    full: Annotated[bool, typer.Option("--full", help="Compute every row again and load from the first on.")] = False,
+    sets: Sets = None,
+    redis: Redis = None,
+    project: Project = None,
+) -> None:
+    """Compute the features of the tapes, write them offline, and load the newest into the online store.
 
+    Only what changed: rows are computed for a tape that is new or grew, and loaded if they are newer than what is
+    online.
+    """
+    config = load_config(sets=sets or [])
+    store = open_store(config, redis, project=project)
+    store.apply()
+    rows, moved = store_features(config, store, assets, full=full)
+    out.print(f"{rows:,} rows of features computed, history in {store.past.folder}")
+    out.print(f"loaded online: {', '.join(moved)}" if moved else "the online store was up to date")
+
+
+@app.command()
+def get(
+    asset: Asset,
+    sdk: Annotated[bool, typer.Option("--sdk", help="Ask Feast as well, and compare.")] = False,
+    sets: Sets = None,
+    redis: Redis = None,
+    project: Project = None,
+) -> None:
+    """Show the newest online state of an asset, as a decision at the end of its tape would read it."""
     from cryptoai.cli.tapes import load_feeds
 
     config = load_config(sets=sets or [])
     (feed,) = load_feeds(config, [asset])
-    first, last = int(feed.events.known_at[0]), int(feed.events.known_at[-1])
-    times = np.linspace(first, last, rows).astype(np.int64)
-    _, mask = open_store(config).history(feed.instrument.id, times)
-    for time, present in zip(times, mask, strict=True):
-        out.print(f"{iso(int(time))}  {int(present.sum())} features known")
+    store = open_store(config, redis, project=project)
+    now = int(feed.events.known_at[-1])
+    state = store.read(feed.instrument.id, now)
+    _show(state, store.feed_ages, {group: limit / SECOND for group, limit in store.allowed.items()})
+    if not any(state.present()):
+        err.print("nothing is stored, or all of it is too old: run `cryptoai features materialize` or `push`")
+    if sdk:
+        same = store.read_sdk(feed.instrument.id, now) == state
+        err.print("Feast gives the same" if same else "[bold red]Feast gives another state[/]")
+        raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def history(
+    asset: Asset,
+    rows: Annotated[int, typer.Option(min=1, help="Number of moments.")] = 5,
+    feast: Annotated[bool, typer.Option("--feast", help="Use Feast's own join instead of ours, and compare.")] = False,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the training set to this .npz file.")] = None,
+    sets: Sets = None,
+) -> None:
+    """Join the stored history point-in-time at evenly spaced moments, and show what was known."""
+    import numpy as np
+
+    from cryptoai.cli.tapes import load_feeds
+    from cryptoai.data_universe.history import History
+    from cryptoai.data_universe.packed import limits
+
+    config = load_config(sets=sets or [])
+    (feed,) = load_feeds(config, [asset])
+    past = History(Path(config.features.data) / "offline")
+    times = np.linspace(*past.span(feed.instrument.id), rows).astype(np.int64) // 1000 * 1000
+    joined = past.join(feed.instrument.id, times, limits(config.features))
+    for moment, present in zip(times, joined.mask, strict=True):
+        out.print(f"{iso(int(moment))}  {int(present.sum())} features known")
+    if save is not None:
+        np.savez_compressed(save, times=times, values=joined.values, mask=joined.mask)
+        out.print(f"wrote {rows:,} x {joined.values.shape[1]} to {save}")
+    if feast:
+        values, mask = open_store(config).history(feed.instrument.id, times)
+        same = bool(np.array_equal(mask, joined.mask) and np.array_equal(values.astype(np.float32), joined.values))
+        err.print("Feast's join gives the same" if same else "[bold red]Feast's join gives other numbers[/]")
+        raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def push(
+    asset: Asset,
+    rows: Annotated[int, typer.Option(min=1, help="States to push, the last ones of the tape.")] = 100,
+    speed: Annotated[float, typer.Option(min=0, help="1 = as recorded, 0 = as fast as possible.")] = 0.0,
+    sets: Sets = None,
+    redis: Redis = None,
+    project: Project = None,
+) -> None:
+    """Stream the end of an asset's tape through the feature engine into the online store, one state each sample."""
+    from cryptoai.cli.tapes import load_feeds
+
+    config = load_config(sets=sets or [])
+    (feed,) = load_feeds(config, [asset])
+    store = open_store(config, redis, project=project)
+    store.apply()
+    spent, refused = [], 0
+    with progress("states pushed") as advance:
+        for k, state in enumerate(_last_states(config, feed, rows)):
+            begun = time.perf_counter()
+            refused += not store.push(state)
+            spent.append(1000 * (time.perf_counter() - begun))
+            advance(k + 1, rows, iso(state.known_at))
+            time.sleep(config.data.sample_ms / 1000 / speed if speed else 0)
+    out.print(f"{len(spent) - refused:,} states pushed, p50 {statistics.median(spent):.1f} ms each")
+    if refused:
+        out.print(f"{refused:,} refused: the online store already has newer ones")
 
 
 def open_store(
@@ -84,25 +168,80 @@ def open_store(
 ) -> FeastStore:
     """The store of the configured repository; a relative repository is looked for here, then in the checkout.
 
-    `online` is the host:port of a Redis, None for SQLite; `project` keeps bots that share a Redis apart.
+    `online` is the address of a Redis, None for SQLite; `project` keeps bots that share a Redis apart. The environment
+    may hold CRYPTOAI_REDIS_PASSWORD, CRYPTOAI_REDIS_CA and CRYPTOAI_REGISTRY (SQLAlchemy URL of a shared registry).
     """
     from cryptoai.data_universe.adapters.feast_store import FeastStore
+    from cryptoai.data_universe.adapters.hot_store import RedisAddress
+    from cryptoai.data_universe.packed import limits
 
     repo = Path(config.features.repo)
     if not repo.is_dir() and not repo.is_absolute():
         repo = project_root() / repo
-    data, age = Path(config.features.data), config.features.max_age_s
-    return FeastStore(repo, data, max_age_s=age, online=online, password=password, project=project)
+    secret = password or os.environ.get("CRYPTOAI_REDIS_PASSWORD") or None
+    options = {
+        "password": secret,
+        "ca": os.environ.get("CRYPTOAI_REDIS_CA") or None,
+        "timeout_s": config.features.redis_timeout_ms / 1000,
+    }
+    return FeastStore(
+        repo,
+        Path(config.features.data),
+        allowed=limits(config.features),
+        online=RedisAddress.parse(online, **options) if online else None,
+        project=project,
+        registry=os.environ.get("CRYPTOAI_REGISTRY") or None,
+    )
 
 
-def store_features(config: Config, store: FeastStore, assets: Sequence[str]) -> int:
-    """Writes every row of the assets' tapes offline, loads the newest online; returns the number of rows."""
-    from cryptoai.cli.tapes import grid, load_feeds, rows_of
+def store_features(
+    config: Config, store: FeastStore, assets: Sequence[str], *, full: bool = False
+) -> tuple[int, list[str]]:
+    """Writes the rows of the assets' tapes offline and loads the newest online.
 
-    total = 0
-    for feed in load_feeds(config, assets):
-        times = grid(config, int(feed.events.known_at[0]), int(feed.events.known_at[-1]))
-        store.write_offline(feed.instrument.id, times, rows_of(feed, times))
-        store.materialize(int(times[0]), int(times[-1]))
-        total += len(times)
-    return total
+    Returns the number of rows that were computed and the instruments whose online state moved.
+    """
+    from cryptoai.cli.history import write_history
+    from cryptoai.cli.tapes import load_feeds
+
+    rows = sum(write_history(config, store.past, feed, again=full) for feed in load_feeds(config, assets))
+    last = max(store.past.span(name)[1] for name in store.past.instruments())
+    return rows, store.materialize(0 if full else None, last)
+
+
+def _last_states(config: Config, feed: object, rows: int) -> list[StateVector]:
+    from cryptoai.backtesting.market import Feed
+    from cryptoai.cli.history import sample_times
+    from cryptoai.cli.tapes import rows_of
+    from cryptoai.core.state import StateVector
+    from cryptoai.data_universe.schema import SCHEMA_HASH
+
+    if not isinstance(feed, Feed) or len(feed.events) == 0:
+        raise DataError("there is no tape to stream; import one with `cryptoai data import`")
+    last = int(feed.events.known_at[-1])
+    times = sample_times(config, max(0, last - rows * config.data.sample_ms * MS), last)[-rows:]
+    made = rows_of(feed, times)
+    return [
+        StateVector.of(
+            feed.instrument.id,
+            (int(event), int(time)),
+            SCHEMA_HASH,
+            values.tolist(),
+            mask.tolist(),
+        )
+        for time, event, values, mask in zip(times, made.event_times, made.values, made.mask, strict=True)
+    ]
+
+
+def _show(state: StateVector, ages: dict[str, float], allowed: dict[str, float]) -> None:
+    from cryptoai.data_universe import schema
+
+    table = Table("group", "feature", "value")
+    for feature, value, present in zip(schema.FEATURES, state.floats(), state.present(), strict=True):
+        table.add_row(feature.group, feature.name, f"{value:.6g}" if present else "[dim]missing[/]")
+    out.print(table)
+    feeds = Table("group", "age s", "limit s")
+    for group, age in ages.items():
+        feeds.add_row(group, f"[red]{age:.3f}[/]" if age > allowed[group] else f"{age:.3f}", f"{allowed[group]:g}")
+    out.print(feeds)
+    err.print(f"{sum(state.present())} of {state.width} present, known at {iso(state.known_at)}, hash {state.hash()}")

@@ -1,7 +1,8 @@
 """What a bot's pod says of itself: a status that the bot writes and a small standard-library HTTP server reads.
 
 `cryptoai.cli.cluster` owns one of each. GET /healthz: the process makes progress (liveness). GET /readyz: nothing that
-the bot needs is missing (readiness). GET /status: JSON for the operator. It answers nothing else and changes nothing.
+the bot needs is missing (readiness). GET /status: JSON for the operator. GET /metrics: how old each feed is,
+for Prometheus. It answers nothing else and changes nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class PodStatus:
 
     def __post_init__(self) -> None:
         self._beat = time.monotonic()
+        self.feed_ages: dict[str, float] = {}
 
     def beat(self) -> None:
         """The main thread is alive."""
@@ -59,6 +61,17 @@ class PodStatus:
         """Why the bot is not ready, in one line; "" if it is."""
         parts = [f"waiting for {self.waiting}"] if self.waiting else []
         return "; ".join([*parts, *(f"{part}: {why}" for part, why in self.problems.items())])
+
+    def metrics(self) -> str:
+        """Prometheus' text: the age of each feature group's newest fact at the last decision, +Inf before one."""
+        name = "cryptoai_feature_age_seconds"
+        head = (
+            f"# HELP {name} Time since the newest fact of a feature group at the last decision.\n# TYPE {name} gauge\n"
+        )
+        ages = sorted(self.feed_ages.items())
+        return head + "".join(
+            f'{name}{{group="{group}"}} {"+Inf" if age == float("inf") else age}\n' for group, age in ages
+        )
 
     def body(self) -> dict[str, Any]:
         why = self.unready()
@@ -92,13 +105,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(503 if why else 200, {"ready": not why, "reason": why})
             case "/status":
                 self._answer(200, self.facts.body())
+            case "/metrics":
+                self._send(200, "text/plain; version=0.0.4; charset=utf-8", self.facts.metrics().encode())
             case _:
-                self._answer(404, {"error": "there is /healthz, /readyz and /status"})
+                self._answer(404, {"error": "there is /healthz, /readyz, /status and /metrics"})
 
     def _answer(self, code: int, body: dict[str, Any]) -> None:
-        text = (json.dumps(body, sort_keys=True) + "\n").encode()
+        self._send(code, "application/json", (json.dumps(body, sort_keys=True) + "\n").encode())
+
+    def _send(self, code: int, kind: str, text: bytes) -> None:
         self.send_response(code)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

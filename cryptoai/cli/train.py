@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 from cryptoai.backtesting.baselines import mids
 from cryptoai.backtesting.market import Feed
 from cryptoai.cli.console import out, progress
+from cryptoai.cli.history import joined_rows, sample_times
 from cryptoai.cli.settings import project_root
-from cryptoai.cli.tapes import fingerprint, grid, load_feeds, rows_of, windows
+from cryptoai.cli.tapes import fingerprint, load_feeds, windows
 from cryptoai.core.config import Config
 
 if TYPE_CHECKING:
@@ -60,15 +61,13 @@ def train_on(config: Config, feeds: Sequence[Feed]) -> Path:
 
 
 def training_rows(config: Config, feed: Feed, feeds: Sequence[Feed]) -> Dataset:
-    """The rows of one feed in the train window that all `feeds` share."""
-    import numpy as np
-
+    """The rows of one feed in the train window that all `feeds` share, joined from its stored history."""
     from cryptoai.training.dataset import Dataset
 
     window = windows(config, feeds).train
-    times = grid(config, window.start, window.stop)
-    rows = rows_of(feed, times)
-    return Dataset(rows.values.astype(np.float32), rows.mask, times, mids(feed, times))
+    times = sample_times(config, window.start, window.stop)
+    rows = joined_rows(config, feed, times)
+    return Dataset(rows.values, rows.mask, times, mids(feed, times))
 
 
 def git_sha() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -11,16 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from cryptoai.core.clock import MS, SECOND
-from cryptoai.core.errors import DataError
+from cryptoai.core.errors import ConfigError, DataError
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.adapters.feast_store import FeastStore
-from cryptoai.data_universe.asset_registry.registry import instrument
-from cryptoai.data_universe.features import Batch, FeatureEngine, batch
-from cryptoai.testing.slices import head
+from cryptoai.data_universe.features import Batch
+from cryptoai.testing import point_in_time
 
 REPO = Path(__file__).parents[2] / "feature_repo"
-PERP, SPOT = "binance_usdm:BTCUSDT", "binance_spot:BTCUSDT"
+PERP = "binance_usdm:BTCUSDT"
 START = 1_723_161_300 * SECOND + 7
 FLOW = schema.group_slice("flow")
 
@@ -35,15 +36,34 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeastStore:
 
 @pytest.fixture(scope="module")
 def history(store: FeastStore) -> tuple[np.ndarray, Batch]:
-    """Eleven seconds of the real tape's features, each 100 ms, written offline and materialised."""
-    tape, spot = head(PERP, 3_000), head(SPOT, 1_400)
-    times = np.arange(tape.known_at[0], tape.known_at[-1], 100 * MS)
-    rows = batch(FeatureEngine(instrument(PERP), instrument(SPOT)), tape, spot, times)
+    """Eleven seconds of rows with missing numbers, each 100 ms, written offline and materialised."""
+    random = np.random.default_rng(2)
+    times = START + np.arange(110) * 100 * MS
+    values = random.normal(size=(110, schema.WIDTH)).astype(np.float32).astype(float)
+    mask = random.random(values.shape) > 0.2
+    mask[:, schema.group_slice("portfolio")] = False
+    rows = Batch(np.where(mask, values, 0.0), mask, times - 5)
     store.write_offline("other:ETHUSDT", times, rows)
     store.write_offline(PERP, times[:50], Batch(*(column[:50] for column in rows)))
     store.write_offline(PERP, times, rows)
     store.materialize(int(times[0]), int(times[-1]))
     return times, rows
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> FeastStore:
+    """A store whose offline files were written by hand, out of order and with repeats."""
+    folder = tmp_path_factory.mktemp("cases")
+    point_in_time.write_rows(folder / "offline")
+    made = FeastStore(REPO, folder)
+    made.apply()
+    return made
+
+
+def made_rows(times: np.ndarray) -> Batch:
+    """The row number in every stored feature."""
+    values = np.repeat(np.arange(len(times), dtype=float)[:, None], schema.WIDTH, axis=1)
+    return Batch(values, np.ones(values.shape, bool), times - 3)
 
 
 def made_state(name: str, known_at: int, value: float = 0.5) -> StateVector:
@@ -75,12 +95,28 @@ def test_an_older_push_is_refused_and_an_equal_one_corrects(store: FeastStore) -
     assert store.read("test:OLDER", START).floats()[1] == 3.0
 
 
-def test_a_stale_group_is_masked_alone(store: FeastStore) -> None:
-    """Feast enforces no ttl online; the age is counted from known_at, inclusive at the limit."""
-    store.push(made_state("test:STALE", START))
+@pytest.mark.parametrize("group", schema.STORED_GROUPS)
+def test_a_stale_group_is_masked_alone(store: FeastStore, group: str) -> None:
+    """Feast enforces no ttl online; each group has its own limit, inclusive, since its newest fact became true."""
+    facts = dict.fromkeys(schema.STORED_GROUPS, START)
+    store.push(made_state("test:STALE", START), group_times=facts)
+    edge, place = START + store.allowed[group], schema.group_slice(group)
+    lasting = [g for g in schema.STORED_GROUPS if store.allowed[g] > store.allowed[group]]
 
-    assert any(store.read("test:STALE", START + 5 * SECOND).present())
-    assert not any(store.read("test:STALE", START + 5 * SECOND + 1).present())
+    assert any(store.read("test:STALE", edge).present()[place])
+    assert not any(store.read("test:STALE", edge + 1).present()[place])
+    assert all(any(store.read("test:STALE", edge + 1).present()[schema.group_slice(g)]) for g in lasting)
+    assert store.feed_ages[group] == pytest.approx((store.allowed[group] + 1) / SECOND)
+
+
+def test_a_dead_feed_is_masked_though_its_rows_are_fresh(store: FeastStore) -> None:
+    """Rows go on being computed from old facts; only the groups of the registry and the clock have no feed to die."""
+    dead = dict.fromkeys(schema.STORED_GROUPS, START - 10**15)
+    store.push(made_state("test:DEAD", START), group_times=dead)
+    seen = store.read("test:DEAD", START).present()
+
+    assert [g for g in schema.STORED_GROUPS if any(seen[schema.group_slice(g)])] == ["asset"]
+    assert store.feed_ages["flow"] == 10**6
 
 
 def test_a_state_from_the_future_is_masked(store: FeastStore) -> None:
@@ -131,11 +167,11 @@ def test_materialised_history_is_the_newest_row(store: FeastStore, history: tupl
 
 
 def test_the_offline_join_gives_what_was_known(store: FeastStore, history: tuple[np.ndarray, Batch]) -> None:
-    """A row is seen from its own microsecond on, not before it, not past its ttl, and in the order asked for."""
+    """A row is seen from its own microsecond on, not before it, not past any ttl, and in the order asked for."""
     times, rows = history
     micro = -(-times // 1000) * 1000
     asked = np.array(
-        [micro[40], micro[3] + 50 * MS, micro[3] - 1000, micro[0] - 1000, micro[-1] + 6 * SECOND, micro[40]]
+        [micro[40], micro[3] + 50 * MS, micro[3] - 1000, micro[0] - 1000, micro[-1] + 4 * 86_400 * SECOND, micro[40]]
     )
     values, mask = store.history(PERP, asked)
     expected = rows.values.astype(np.float32)
@@ -145,29 +181,146 @@ def test_the_offline_join_gives_what_was_known(store: FeastStore, history: tuple
 
 
 def test_history_is_kept_for_each_instrument_in_microseconds(
-    store: FeastStore, history: tuple[np.ndarray, Batch], tmp_path: Path
+    store: FeastStore, history: tuple[np.ndarray, Batch]
 ) -> None:
     """DuckDB cannot materialise ns timestamps; writing one instrument again leaves the others and no partial file."""
     times, _ = history
-    folder = store._path("flow").parent
-    table = pq.read_table(folder / "flow.parquet")
+    table = pq.read_table(store.past.path("flow", PERP))
 
     assert str(table.schema.field("event_timestamp").type) == "timestamp[us, tz=UTC]"
-    assert table.num_rows == 2 * len(times)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{g}.parquet" for g in schema.STORED_GROUPS)
+    assert table.num_rows == len(times)
+    assert store.past.instruments() == [PERP, "other:ETHUSDT"]
+    assert sorted(path.name for path in store.past.folder.iterdir()) == sorted(schema.STORED_GROUPS)
 
 
 def test_views_carry_the_schema_and_nothing_else(store: FeastStore) -> None:
-    """Seven views of Float32 fields in schema order plus two times; the service lists all 192 stored features."""
+    """Seven views of Float32 fields in schema order plus two times; the service lists all 200 in schema order."""
     views = {group: store._store.get_feature_view(group) for group in schema.STORED_GROUPS}
     service = store._store.get_feature_service("trading_state_v1")
     served = [f.name for projection in service.feature_view_projections for f in projection.features]
 
-    assert served == [f.name for f in schema.FEATURES if f.group != "portfolio"]
+    assert served == list(schema.NAMES)
     for group, view in views.items():
         names = [f.name for f in view.features]
-        assert names == [*schema.NAMES[schema.group_slice(group)], "known_at_ns", "event_time_ns"]
+        assert names == [*schema.NAMES[schema.group_slice(group)], f"{group}_known_at_ns", f"{group}_event_time_ns"]
         assert view.tags["schema_hash"] == schema.SCHEMA_HASH
+        assert view.ttl.total_seconds() * SECOND == store.allowed[group]
+
+
+def test_the_portfolio_comes_with_the_request(store: FeastStore) -> None:
+    """The on-demand view hands on what only the bot knows, a NaN as a null, beside the stored features."""
+    store.push(made_state("test:HELD", START, 0.5))
+    names = schema.NAMES[schema.group_slice("portfolio")]
+    held = {f"held_{name}": 0.1 * k if k else float("nan") for k, name in enumerate(names)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        service = store._store.get_feature_service("trading_state_v1")
+        row = store._store.get_online_features(service, [{"instrument": "test:HELD", **held}]).to_dict()
+
+    assert [row[name][0] for name in names] == [None, *(0.1 * k for k in range(1, 8))]
+    assert [row[name][0] for name in schema.NAMES[:3]] == [None, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("group", schema.STORED_GROUPS)
+def test_both_joins_answer_the_hand_checked_cases(group: str, cases: FeastStore) -> None:
+    """Ties, holes, repeats, the edge of ttl: Feast's duckdb engine and our own join, in every column of the group."""
+    times = np.array([point_in_time.moment(group, case.share, case.us) for case in point_in_time.CASES])
+    names = [case.instrument for case in point_in_time.CASES]
+    place = schema.group_slice(group)
+    wanted = np.array([np.nan if case.value is None else case.value for case in point_in_time.CASES])[:, None]
+    values, mask = cases.history(names, times)
+    ours = cases.join(names, times)
+
+    for found, known in ((values, mask), (ours.values, ours.mask)):
+        seen = np.where(known[:, place], found[:, place], np.nan)
+        assert np.array_equal(seen, np.broadcast_to(wanted, seen.shape), equal_nan=True)
+
+
+def test_materialize_never_takes_back_what_a_push_brought(tmp_path: Path) -> None:
+    """In SQLite Feast alone lets an older row win; ours keeps the push, and says that it moved nothing."""
+    store = FeastStore(REPO, tmp_path)
+    store.apply()
+    times = START // 1000 * 1000 + np.arange(5) * SECOND
+    store.write_offline("t:PUSHED", times, made_rows(times))
+    store.write_offline("t:OTHER", times, made_rows(times))
+    newer = made_state("t:PUSHED", int(times[-1]) + 7, 9.0)
+    store.push(newer)
+
+    assert store.materialize(None, int(times[-1])) == ["t:OTHER"]
+    assert store.materialize(None, int(times[-1])) == []
+    assert store.materialize(0, int(times[-1])) == ["t:OTHER"]
+    for read in (store.read, store.read_sdk):
+        assert read("t:PUSHED", newer.known_at).hash() == newer.hash()
+        assert read("t:OTHER", int(times[-1])).known_at == times[-1]
+
+
+def test_the_dask_engine_is_refused(tmp_path: Path) -> None:
+    """It drops rows of a join and takes all memory; also where the file says nothing, because it is Feast's default."""
+    for number, text in enumerate(("offline_store: {type: dask}", "project: x")):
+        repo = tmp_path / str(number)
+        shutil.copytree(REPO, repo, ignore=shutil.ignore_patterns("data", "__pycache__"))
+        (repo / "feature_store.yaml").write_text(f"provider: local\n{text}\n")
+        with pytest.raises(ConfigError, match="dask"):
+            FeastStore(repo, tmp_path / "data")
+
+
+def test_everything_has_an_absolute_path(store: FeastStore) -> None:
+    """DuckDB resolves a relative one from where the command runs, Feast from its repository."""
+    config = store._config
+
+    assert Path(config.online_store.path).is_absolute()
+    assert Path(config.registry.path).is_absolute()
+    assert all(
+        Path(source.path).is_absolute() for source in store._store.list_data_sources() if hasattr(source, "path")
+    )
+    assert config.offline_store.type == "duckdb"
+
+
+def test_a_registry_in_sql_serves_as_the_file_does(tmp_path: Path) -> None:
+    """What a cluster uses; its URL stays in the environment."""
+    url = f"sqlite:///{tmp_path}/registry.sqlite"
+    store = FeastStore(REPO, tmp_path / "data", registry=url)
+    store.apply()
+    state = made_state("t:SQL", START)
+    store.push(state)
+
+    assert FeastStore(REPO, tmp_path / "data", registry=url).read_sdk("t:SQL", START).hash() == state.hash()
+    assert "registry.sqlite" not in (tmp_path / "data" / "feature_store.yaml").read_text()
+    assert not (tmp_path / "data" / "registry.db").exists()
+
+
+def test_importing_the_adapter_does_not_import_feast() -> None:
+    """Its import takes seconds: help texts, the hot path and the join must not pay for it."""
+    code = (
+        "import sys; import cryptoai.data_universe.adapters.feast_store, cryptoai.data_universe.adapters.hot_store,"
+        " cryptoai.data_universe.history, cryptoai.cli.features; print('feast' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_plain_feast_command_works_beside_ours(tmp_path: Path) -> None:
+    """apply, materialize and feature-views list in the folder that `apply` prepared, on the same data."""
+    store = FeastStore(REPO, tmp_path)
+    store.apply()
+    times = START // 1000 * 1000 + np.arange(5) * SECOND
+    store.write_offline("t:PLAIN", times, made_rows(times))
+    (store.past.folder / "left.part").touch()  # of a writer that was killed
+
+    def feast(*words: str) -> str:
+        command = [str(Path(sys.executable).parent / "feast"), "--chdir", str(tmp_path), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
+
+    feast("apply")
+    feast("materialize", "2024-08-01T00:00:00", "2024-08-31T00:00:00")
+
+    listed = feast("feature-views", "list")
+
+    assert all(group in listed for group in (*schema.STORED_GROUPS, "portfolio"))
+    assert store.read_sdk("t:PLAIN", int(times[-1])).known_at == times[-1]
 
 
 def test_feast_apply_works_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

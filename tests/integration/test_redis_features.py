@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from cryptoai.core.clock import SECOND
-from cryptoai.core.errors import ConfigError, TransientError
+from cryptoai.core.errors import ConfigError, DataError, TransientError
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.adapters.feast_store import FeastStore
+from cryptoai.data_universe.adapters.hot_store import RedisAddress, RedisHot
 
 REPO = Path(__file__).parents[2] / "feature_repo"
 PERP, SPOT = "binance_usdm:BTCUSDT", "binance_spot:BTCUSDT"
@@ -31,10 +32,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_redis(port: int) -> subprocess.Popen[bytes]:
+def start_redis(port: int, *more: str) -> subprocess.Popen[bytes]:
     """Redis on a private port, without a file, answering."""
     assert REDIS is not None
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *more]
     child = subprocess.Popen([REDIS, *options], stdout=subprocess.DEVNULL, cwd="/")
     for _ in range(500):
         with socket.socket() as probe:
@@ -58,7 +59,8 @@ def redis() -> Iterator[str]:
 
 
 def opened(folder: Path, online: str | None, project: str = "bot_one") -> FeastStore:
-    store = FeastStore(REPO, folder, online=online, project=project)
+    address = RedisAddress.parse(online) if online else None
+    store = FeastStore(REPO, folder, online=address, project=project)
     store.apply()
     return store
 
@@ -127,22 +129,119 @@ def test_a_value_that_goes_missing_is_missing(store: FeastStore) -> None:
 def test_stale_future_and_unknown_states_are_masked(store: FeastStore) -> None:
     """Feast enforces no ttl online, and Redis knows nobody as well as somebody without values."""
     store.push(made_state("test:STALE", START))
+    flow, longest = schema.group_slice("flow"), max(store.allowed.values())
 
-    assert any(store.read("test:STALE", START + 5 * SECOND).present())
-    assert not any(store.read("test:STALE", START + 5 * SECOND + 1).present())
+    assert any(store.read("test:STALE", START - 3 + 5 * SECOND).present()[flow])
+    assert not any(store.read("test:STALE", START - 3 + 5 * SECOND + 1).present()[flow])
+    assert not any(store.read("test:STALE", START + longest).present())
     assert not any(store.read("test:STALE", START - 1).present())
     assert not any(store.read("test:NOBODY", START).present())
 
 
 def test_reading_often_does_not_grow(store: FeastStore) -> None:
-    """Feast appends its timestamp to a list of features that it is handed; ours is made anew for each read."""
+    """Feast appends its timestamp to a list of features that it is handed; what it keeps must stay as it was."""
     store.push(made_state("test:OFTEN", START))
-    first = store.read("test:OFTEN", START)
+    first = store.read_sdk("test:OFTEN", START)
+    fields = [f.name for f in store._view("flow").features]
+    served = [len(p.features) for p in store._service().feature_view_projections]
 
-    assert all(store.read("test:OFTEN", START) == first for _ in range(20))
-    assert [f.name for f in store._view("flow").features][: len(schema.NAMES[schema.group_slice("flow")])] == list(
-        schema.NAMES[schema.group_slice("flow")]
-    )
+    assert all(store.read_sdk("test:OFTEN", START) == first for _ in range(5))
+    assert [f.name for f in store._view("flow").features] == fields
+    assert [len(p.features) for p in store._service().feature_view_projections] == served
+
+
+def test_the_packed_copy_says_what_feast_says(store: FeastStore) -> None:
+    """Fresh, partly stale, stale, from the future and unknown: two ways to read, one state."""
+    state = made_state("test:BOTH", START, 0.25)
+    store.push(state, group_times={"onchain": START - 86_400 * SECOND, "events": 0})
+
+    for now in (START, START - 1, START + 5 * SECOND, START + 5 * SECOND + 1, START + 700 * SECOND, START + 10**15):
+        assert store.read("test:BOTH", now) == store.read_sdk("test:BOTH", now)
+    assert store.read("test:NOBODY_2", START) == store.read_sdk("test:NOBODY_2", START)
+    assert any(store.read("test:BOTH", START).present()[schema.group_slice("onchain")])
+    assert not any(store.read("test:BOTH", START).present()[schema.group_slice("events")])
+
+
+def test_a_push_that_dies_before_feast_leaves_nothing_newer(store: FeastStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends a push in the middle, the packed copy is not newer than Feast, and no older push gets past it."""
+    store.push(made_state("test:TORN", START, 1.0))
+
+    def dies(*_: Any) -> None:
+        raise TransientError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._online, "online_write_batch", dies)
+        with pytest.raises(TransientError):
+            store.push(made_state("test:TORN", START + 9, 2.0))
+
+    assert store.read("test:TORN", START + 9).floats()[1] == 1.0
+    assert not store.push(made_state("test:TORN", START + 8, 3.0))
+    assert store.push(made_state("test:TORN", START + 9, 4.0))
+    assert store.read("test:TORN", START + 9) == store.read_sdk("test:TORN", START + 9)
+
+
+def test_a_push_that_dies_after_feast_shows_the_older_state(store: FeastStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feast first, the packed copy last: a reader sees the state before, which grows stale."""
+    store.push(made_state("test:LATE", START, 1.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(store.hot, "put", lambda *_, **__: False)
+        store.push(made_state("test:LATE", START + 9, 2.0))
+
+    assert store.read("test:LATE", START + 9).floats()[1] == 1.0
+    assert store.read_sdk("test:LATE", START + 9).floats()[1] == 2.0
+
+
+def test_a_damaged_copy_is_refused(store: FeastStore) -> None:
+    """One flipped bit, or bytes of another layout, are an error and never numbers."""
+    store.push(made_state("test:BITS", START))
+    blob = bytearray(store.hot.get("test:BITS") or b"")
+    blob[500] ^= 1
+    store.hot.put("test:BITS", bytes(blob))
+
+    with pytest.raises(DataError, match="checksum"):
+        store.read("test:BITS", START)
+    store.hot.put("test:BITS", bytes(blob[:-1]), rewind=True)
+    with pytest.raises(DataError, match="layout"):
+        store.read("test:BITS", START)
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+def test_a_redis_with_a_password_lets_only_the_right_one_in(tmp_path: Path) -> None:
+    """A wrong or absent password is said as an error that does not contain it."""
+    port = free_port()
+    child = start_redis(port, "--requirepass", "open sesame")
+    try:
+        right = RedisAddress.parse(f"127.0.0.1:{port}", password="open sesame")
+        RedisHot(right, "p").check()
+        for wrong in (RedisAddress.parse(f"127.0.0.1:{port}"), RedisAddress.parse(f"redis://:guess@127.0.0.1:{port}")):
+            with pytest.raises(TransientError) as said:
+                RedisHot(wrong, "p").check()
+            assert "guess" not in str(said.value) + repr(wrong)
+        assert "sesame" not in repr(right)
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
+@pytest.mark.skipif(REDIS is None or shutil.which("openssl") is None, reason="needs redis-server and openssl")
+def test_a_redis_behind_tls_is_verified(tmp_path: Path) -> None:
+    """With its CA the connection is made, without it refused; a plain one is refused too."""
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 2 -subj /CN=localhost -addext"
+    subprocess.run([*make.split(), "subjectAltName=IP:127.0.0.1"], cwd=tmp_path, check=True, capture_output=True)
+    port = free_port()
+    keys = ["--tls-cert-file", str(tmp_path / "c.pem"), "--tls-key-file", str(tmp_path / "k.pem")]
+    try:
+        child = start_redis(port, "--port", "0", "--tls-port", str(port), *keys, "--tls-auth-clients", "no")
+    except AssertionError:
+        pytest.skip("this redis-server was built without TLS")
+    try:
+        RedisHot(RedisAddress.parse(f"rediss://127.0.0.1:{port}", ca=str(tmp_path / "c.pem")), "p").check()
+        for refused in (f"rediss://127.0.0.1:{port}", f"127.0.0.1:{port}"):
+            with pytest.raises(TransientError):
+                RedisHot(RedisAddress.parse(refused), "p").check()
+    finally:
+        child.terminate()
+        child.wait(10)
 
 
 def test_bots_that_share_a_redis_do_not_meet(redis: str, tmp_path: Path) -> None:
@@ -154,19 +253,19 @@ def test_bots_that_share_a_redis_do_not_meet(redis: str, tmp_path: Path) -> None
     two.push(made_state("test:SHARED", START - SECOND, 2.0))
     host, port = redis.split(":")
     with Redis(host=host, port=int(port)) as client:
-        keys = [key for key in client.scan_iter() if key.endswith((b"bot_1", b"bot_2"))]
+        keys = [key for key in client.scan_iter() if b"bot_1" in key or b"bot_2" in key]
         lives = [client.ttl(key) for key in keys]
 
     assert one.read("test:SHARED", START).floats()[1] == 1.0
     assert two.read("test:SHARED", START).floats()[1] == 2.0
-    assert len(keys) == 2
+    assert len(keys) == 6  # of each: Feast's hash, our packed state and our claim
     assert all(0 < life <= 86_400 for life in lives)
 
 
 def test_an_address_that_is_none_is_named(tmp_path: Path) -> None:
     """Before anything connects."""
     with pytest.raises(ConfigError, match="host:port"):
-        FeastStore(REPO, tmp_path, online="redis")
+        opened(tmp_path, "redis")
 
 
 @pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")

@@ -1,56 +1,53 @@
-"""The feature store through Feast: definitions applied, history written and joined, states pushed and read.
+"""The feature store through Feast: definitions applied, history joined, states pushed, materialised and read.
 
 Composition roots own one `FeastStore`; nobody else speaks to Feast. Its import takes seconds, so it happens inside the
-constructor and not when this module is imported. What Feast leaves open is closed here: an older push never replaces a
-newer state, a null counts as missing whatever its status says, and a stale group is masked (Feast has no ttl online).
+constructor and not when this module is imported. What Feast leaves open is closed here: an older state never replaces a
+newer one, a null counts as missing whatever its status says, and a group that is too old is masked (Feast has no ttl
+online).
 
-The online store is SQLite beside the registry, or a Redis that bots share. In Redis Feast ignores a write that is not
-newer than what is there, which would lose corrections and freeze a replay; so Feast's own check is switched off and
-ours, the same for both stores, decides. One bot writes what it reads: a `project` of its own keeps bots apart.
+Every write goes to Feast and to the packed copy that decisions read (`hot_store`): `read` is that one request,
+`read_sdk` the same question to Feast, which the tests hold to the same answer. The online store is SQLite beside the
+registry, or a Redis that bots share, where a `project` of its own keeps them apart. In Redis Feast ignores a write that
+is not newer than what is there, which would lose corrections and freeze a replay; its own check is switched off, ours
+decides for both stores.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import io
-import logging
 import math
-import os
-import tempfile
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cryptoai.core.clock import SECOND
-from cryptoai.core.errors import ConfigError, DataError, TransientError
+from cryptoai.core.config import FeaturesConfig
+from cryptoai.core.errors import DataError
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
-from cryptoai.data_universe.features import Batch
+from cryptoai.data_universe.adapters.feast_setup import configure, lighten, load_definitions, quiet, write_repository
+from cryptoai.data_universe.adapters.hot_store import HotReader, RedisAddress, open_hot, reachable
+from cryptoai.data_universe.history import History, Joined, event_column, known_column, usable_rows
+from cryptoai.data_universe.packed import Limits, StoredState, limits, masked, newest_in, pack, stored
+
+if TYPE_CHECKING:
+    from cryptoai.data_universe.features import Batch
 
 __all__ = ["FeastStore"]
 
 Ints = npt.NDArray[np.int64]
 
-_REDIS_TIMEOUT_S = 0.5
-_REDIS_KEY_TTL_S = 86_400
-"""Keys of a bot that is gone leave Redis a day after its last push; a decision reads what was pushed just before."""
-
 
 class FeastStore:
     """Feature store of the Feast repository in `repo`, with registry, online database and history in `data_dir`.
 
-    `max_age_s` is the age past which a group that was read counts as missing. `online` is None for SQLite in `data_dir`
-    or "host:port" of a Redis with its `password`; `project` replaces the repository's Feast project. Nothing connects
-    before it must: `check` says whether the online store answers. TransientError from any method: it does not.
+    `allowed` is the age past which a group counts as missing, the configuration's defaults if None. `online` is None
+    for SQLite in `data_dir`, or a Redis; `project` replaces the repository's Feast project; `registry` is the
+    SQLAlchemy URL of a shared registry; `overlay` names a file of the repository's overlays/. Nothing connects before
+    it must: `check` says whether the online store answers. TransientError from any method: it does not.
     """
 
     def __init__(
@@ -58,106 +55,158 @@ class FeastStore:
         repo: Path,
         data_dir: Path,
         *,
-        max_age_s: float = 5.0,
-        online: str | None = None,
-        password: str | None = None,
+        allowed: Limits | None = None,
+        online: RedisAddress | None = None,
         project: str | None = None,
+        registry: str | None = None,
+        overlay: str = "",
     ) -> None:
-        self._data = data_dir.resolve()
-        self._max_age_ns = int(max_age_s * SECOND)
-        self._definitions = _load(repo / "definitions.py")
-        (self._data / "offline").mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        self._repo, self._data = repo.resolve(), data_dir.resolve()
+        self.allowed: Limits = allowed or limits(FeaturesConfig())
+        self.past = History(self._data / "offline")
+        self._definitions = load_definitions(repo / "definitions.py")
+        self.past.folder.mkdir(parents=True, exist_ok=True)
+        with quiet(), reachable():
             from feast import FeatureStore
-            from feast.infra.provider import get_provider
 
-            self._config = _configure(repo.resolve(), self._data, _online(online, self._data), project)
+            options: dict[str, Any] = {"project": project, "registry": registry, "overlay": overlay}
+            self._config = configure(self._repo, self._data, online, **options)
             self._store = FeatureStore(config=self._config)
-            self._online = get_provider(self._config)
-            for provider in (self._online, self._store._get_provider()):
-                _lighten(provider, self._config, None if online is None else (*_host_port(online), password))
+            self._online = self._store._get_provider()
+            lighten(self._online.online_store, self._config, online.client() if online else None)
+        self.hot = open_hot(self._data, online, self._config.project)
+        self._reader = HotReader(self.hot, self.allowed)
         self._views: dict[str, Any] = {}
 
     def check(self) -> None:
         """TransientError if the online store does not answer."""
-        if self._config.online_store.type == "redis":
-            with _reachable():
-                redis: Any = self._online
-                redis.online_store._client.ping()
+        self.hot.check()
 
     def apply(self) -> None:
-        """Registers the definitions and makes the online tables; safe to repeat."""
-        with _quiet(), _reachable():
-            self._store.apply(self._definitions.objects(self._data))
+        """Registers the definitions and makes the online tables; safe to repeat.
+
+        Leaves a Feast repository in the data folder, where the plain `feast` command finds the same store.
+        """
+        with quiet(), reachable():
+            self._store.apply(self._definitions.objects(self._data, self.allowed, self._config.offline_store.type))
+        write_repository(self._config, self._repo / "definitions.py", self._data, self.allowed)
         self._views = {}
 
-    def write_offline(self, instrument: str, times: Ints, rows: Batch) -> None:
-        """Replaces the history of `instrument`: `rows` at `times`, int64[n] ns; one atomic Parquet file a group."""
-        if len(times) != len(rows.values):
-            raise DataError(f"{len(times)} times came with {len(rows.values)} rows of features")
-        for group in schema.STORED_GROUPS:
-            path = self._path(group)
-            fresh = _table(instrument, times, rows, schema.group_slice(group))
-            if path.exists():
-                kept = pq.read_table(path, schema=fresh.schema)
-                fresh = pa.concat_tables([kept.filter(pc.not_equal(kept["instrument"], instrument)), fresh])
-            _replace(path, fresh)
+    def write_offline(
+        self, instrument: str, times: Ints, rows: Batch, group_times: Mapping[str, Ints] | None = None
+    ) -> None:
+        """Replaces the history of `instrument`: `rows` at `times`, int64[n] ns; see `History.write`."""
+        self.past.write(instrument, times, rows, group_times=group_times)
 
-    def materialize(self, start_ns: int, end_ns: int) -> None:
-        """Loads the newest stored row known in [start_ns, end_ns] of each instrument into the online store."""
-        with _quiet(), _reachable():
-            self._store.materialize(start_date=_floor(start_ns), end_date=_ceil(end_ns))
+    def materialize(self, start_ns: int | None, end_ns: int) -> list[str]:
+        """Loads the newest row known in [start_ns, end_ns] of each instrument online; the instruments that it moved.
 
-    def push(self, state: StateVector, *, rewind: bool = False) -> bool:
+        With `start_ns` None only what is not online yet is looked at: rows newer than the online state of their
+        instrument. A state that is newer online stays.
+        """
+        found = self._ready(start_ns, end_ns)
+        if not found:
+            return []
+        first = min(state.newest for state in found) if start_ns is None else start_ns
+        for state in found:
+            self.hot.claim(state.instrument, state.newest)
+        with quiet(), reachable(), self._guarded({state.instrument: state.newest for state in found}):
+            for group in schema.STORED_GROUPS:
+                self._view(group)
+            self._store.materialize(
+                start_date=_floor(first), end_date=_ceil(end_ns), feature_views=list(schema.STORED_GROUPS)
+            )
+        return [state.instrument for state in found if self.hot.put(state.instrument, pack(state))]
+
+    def push(self, state: StateVector, *, group_times: Mapping[str, int] | None = None, rewind: bool = False) -> bool:
         """Puts the stored groups of `state` online; False if the store already has a newer state of the instrument.
 
-        `rewind` is for the first push of a replay: what is newer there belongs to another run and is replaced.
+        `group_times` are the event times, ns, of groups that have their own. `rewind` is for the first push of a
+        replay: what is newer there belongs to another run and is replaced.
         """
-        if state.schema_hash != schema.SCHEMA_HASH:
-            raise DataError(f"a state of schema {state.schema_hash} cannot be stored as {schema.SCHEMA_HASH}")
-        newest = max((known for known, _, _ in self._rows(state.instrument).values()), default=-1)
-        if state.known_at < newest and not rewind:
+        kept = stored(state, group_times)
+        if not self.hot.claim(kept.instrument, kept.newest, rewind=rewind):
             return False
-        key, stamp = _key(state.instrument), _ceil(state.known_at)
+        key, stamp = _key(kept.instrument), _ceil(state.known_at)
         values, mask = state.floats(), state.present()
-        for group in schema.STORED_GROUPS:
-            protos = _protos(state, values, mask, schema.group_slice(group))
-            with _reachable():
+        for k, group in enumerate(schema.STORED_GROUPS):
+            protos = _protos(group, (kept.known_at[k], kept.event_times[k]), values, mask)
+            with reachable():
                 self._online.online_write_batch(self._config, self._view(group), [(key, protos, stamp, stamp)], None)
-        return True
+        return self.hot.put(kept.instrument, pack(kept), rewind=rewind)
 
     def read(self, instrument: str, now_ns: int) -> StateVector:
-        """The newest stored state; groups that are absent, from the future or older than `max_age_s` are masked.
+        """The newest stored state; groups that are absent, from the future or too old are masked.
 
         The portfolio group is masked too: `state.merge` fills it.
         """
-        values, mask, known_at, event_time = [0.0] * schema.WIDTH, [False] * schema.WIDTH, 0, 0
-        for group, (known, event, row) in self._rows(instrument).items():
-            if not 0 <= now_ns - known <= self._max_age_ns:
-                continue
-            known_at, event_time = max(known_at, known), max(event_time, event)
-            for place in range(*schema.group_slice(group).indices(schema.WIDTH)):
-                number = row.get(schema.NAMES[place], math.nan)
-                values[place], mask[place] = number, math.isfinite(number)
-        return StateVector.of(instrument, (event_time, known_at), schema.SCHEMA_HASH, values, mask)
+        return self._reader.read(instrument, now_ns)
 
-    def history(self, instrument: str, times: Ints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """(values float64[n, 200], mask) as known at `times`, int64[n] ns, by Feast's point-in-time join."""
+    @property
+    def feed_ages(self) -> dict[str, float]:
+        """Seconds since the newest fact of each group at the last `read`."""
+        return self._reader.feed_ages
+
+    def read_sdk(self, instrument: str, now_ns: int) -> StateVector:
+        """The same through Feast's `get_online_features`: slow, and independent of the packed copy."""
+        with quiet(), reachable():
+            row = self._store.get_online_features(self._service(), [{"instrument": instrument}]).to_dict()
+        groups = schema.STORED_GROUPS
+        known, events = (
+            tuple(row[column(group)][0] or 0 for group in groups) for column in (known_column, event_column)
+        )
+        numbers = [row.get(name, [None])[0] for name in schema.NAMES]
+        floats = [math.nan if number is None else number for number in numbers]
+        present = [number is not None for number in numbers]
+        whole = StateVector.of(instrument, (0, 0), schema.SCHEMA_HASH, floats, present)
+        return masked(StoredState(instrument, known, events, whole.values, whole.mask), now_ns, self.allowed)
+
+    def history(
+        self, instrument: str | Sequence[str], times: Ints
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """(values float64[n, 200], mask) as known at `times`, int64[n] ns, by Feast's point-in-time join.
+
+        `instrument` is one for all or one each. Times are cut to microseconds. `join` gives the same, faster.
+        """
         import pandas as pd
 
+        self._require_history()
         wanted = pd.DataFrame({"instrument": instrument, "event_timestamp": [_floor(int(t)) for t in times]})
         wanted["event_timestamp"] = wanted["event_timestamp"].astype("datetime64[us, UTC]")
-        with _quiet():
-            service = self._store.get_feature_service(self._definitions.SERVICE)
-            joined = self._store.get_historical_features(entity_df=wanted.drop_duplicates(), features=service).to_df()
+        with quiet():
+            asked = {"entity_df": wanted.drop_duplicates(), "features": self._service()}
+            joined = self._store.get_historical_features(**asked).to_df()
+        stamps = pd.to_datetime(joined["event_timestamp"], utc=True)  # Spark gives naive ones, in UTC as configured
+        joined["event_timestamp"] = stamps.astype("datetime64[us, UTC]")
         joined = wanted.merge(joined, on=["instrument", "event_timestamp"], how="left")
-        full = np.full((len(times), schema.WIDTH), np.nan)
-        stored = [place for place, f in enumerate(schema.FEATURES) if f.group in schema.STORED_GROUPS]
-        full[:, stored] = joined[[schema.NAMES[place] for place in stored]].to_numpy(np.float64)
-        return np.nan_to_num(full), np.isfinite(full)
+        return _columns(joined, times // 1000 * 1000, self.allowed)
 
-    def _path(self, group: str) -> Path:
-        return self._data / "offline" / f"{group}.parquet"
+    def join(self, instrument: str | Sequence[str], times: Ints) -> Joined:
+        """What was known at `times`, int64[n] ns: the join that training uses."""
+        return self.past.join(instrument, times, self.allowed)
+
+    def _ready(self, start_ns: int | None, end_ns: int) -> list[StoredState]:
+        """The newest stored state of each instrument in the window, if the online store has none that is newer."""
+        names = self._require_history()
+        claimed = self.hot.claimed(names)
+        blobs = {name: self.hot.get(name) for name in names if start_ns is None}
+        since = {name: newest_in(blob) + 1 if blob else 1 for name, blob in blobs.items()}
+        newest = [self.past.newest(name, end_ns) for name in names]
+        return [s for s in newest if s.newest >= max(since.get(s.instrument, start_ns or 1), claimed[s.instrument], 1)]
+
+    def _require_history(self) -> list[str]:
+        names = self.past.instruments()
+        if not names:
+            raise DataError(f"there is no history below {self.past.folder}; run `cryptoai features materialize`")
+        return names
+
+    def _service(self) -> Any:
+        from feast.errors import FeatureServiceNotFoundException
+
+        try:
+            return self._store.get_feature_service(self._definitions.MARKET_SERVICE, allow_cache=True)
+        except FeatureServiceNotFoundException as error:
+            raise DataError("the feature services are not registered; run `cryptoai features apply`") from error
 
     def _view(self, group: str) -> Any:
         if group not in self._views:
@@ -169,137 +218,36 @@ class FeastStore:
                 raise DataError(f"feature view {group} is not registered; run `cryptoai features apply`") from error
         return self._views[group]
 
-    def _rows(self, instrument: str) -> dict[str, tuple[int, int, dict[str, float]]]:
-        """By group (known_at, event_time, numbers) of the online store."""
-        found = {}
-        for group in schema.STORED_GROUPS:
-            with _reachable():
-                ((_, row),) = self._online.online_read(self._config, self._view(group), [_key(instrument)])
-            if row and "known_at_ns" in row and row["known_at_ns"].HasField("int64_val"):
-                known, event = row["known_at_ns"].int64_val, row["event_time_ns"].int64_val
-                numbers = {name: value.float_val for name, value in row.items() if value.HasField("float_val")}
-                found[group] = (known, event, numbers)
-        return found
+    @contextlib.contextmanager
+    def _guarded(self, expected: Mapping[str, int]) -> Iterator[None]:
+        """While it lasts, Feast writes the rows that we have claimed and no others."""
+        online: Any = self._online.online_store
+        write = online.online_write_batch
 
+        def claimed_only(config: Any, table: Any, data: Any, progress: Any) -> None:
+            column = known_column(table.name)
+            kept = [row for row in data if expected.get(_name(row[0]), -1) == row[1][column].int64_val]
+            write(config=config, table=table, data=kept, progress=progress)
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Feast prints progress, warns of its future and logs files that do not exist yet; none of it is for our users."""
-    logger, level = logging.getLogger("feast"), logging.getLogger("feast").level
-    logger.setLevel(logging.ERROR)
-    try:
-        sink = io.StringIO()
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
+        online.online_write_batch = claimed_only
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            del online.online_write_batch
 
 
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(f"{path} is missing; set features.repo to the folder of the Feast repository")
-    spec = importlib.util.spec_from_file_location("cryptoai_feast_definitions", path)
-    if spec is None or spec.loader is None:
-        raise DataError(f"{path} cannot be loaded as a Python module")
-    module = importlib.util.module_from_spec(spec)
-    with _quiet():
-        spec.loader.exec_module(module)
-    return module
-
-
-def _online(address: str | None, data: Path) -> dict[str, Any]:
-    """Feast's settings of the online store."""
-    if address is None:
-        return {"type": "sqlite", "path": str(data / "online.db")}
-    _host_port(address)
-    return {
-        "type": "redis",
-        "connection_string": address,
-        "key_ttl_seconds": _REDIS_KEY_TTL_S,
-        "skip_dedup": True,
-    }
-
-
-def _host_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ConfigError(f"online store {address!r}: write it as host:port, for example cryptoai-redis:6379")
-    return host, int(port)
-
-
-def _configure(repo: Path, data: Path, online: dict[str, Any], project: str | None) -> Any:
-    from feast.repo_config import RepoConfig, load_repo_config
-
-    config = load_repo_config(repo, repo / "feature_store.yaml")
-    raw = config.model_dump(exclude_unset=True, by_alias=True, exclude={"repo_path"})
-    raw |= {"registry": str(data / "registry.db"), "online_store": online, "project": project or config.project}
-    return RepoConfig(**raw, repo_path=repo)
-
-
-def _lighten(provider: Any, config: Any, redis: tuple[str, int, str | None] | None) -> None:
-    """SQLite without a disk flush for each group: the online store is a copy, the lake and the files are the truth.
-
-    Redis with one short try for each call: Feast's client would wait for seconds, and a bot has to obey its kill switch
-    meanwhile. The password goes to the client alone, not into a configuration that could be printed.
-    """
-    if redis is None:
-        connection = provider.online_store._get_conn(config)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=OFF")
-        return
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    host, port, password = redis
-    provider.online_store._client = Redis(
-        host=host,
-        port=port,
-        password=password,
-        retry=Retry(NoBackoff(), 1),
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-    )
-
-
-@contextlib.contextmanager
-def _reachable() -> Iterator[None]:
-    """Redis's own errors as ours."""
-    from redis.exceptions import RedisError
-
-    try:
-        yield
-    except RedisError as error:
-        raise TransientError(f"the feature store's Redis does not answer: {error}") from error
-
-
-def _table(instrument: str, times: Ints, rows: Batch, places: slice) -> pa.Table:
-    stamps = pa.array(-(-times // 1000), pa.timestamp("us", tz="UTC"))
-    columns: dict[str, Any] = {
-        "instrument": pa.array([instrument] * len(times), pa.string()),
-        "event_timestamp": stamps,
-        "created_timestamp": stamps,
-        "known_at_ns": pa.array(times, pa.int64()),
-        "event_time_ns": pa.array(rows.event_times, pa.int64()),
-    }
-    for place in range(*places.indices(schema.WIDTH)):
-        missing = ~rows.mask[:, place]
-        columns[schema.NAMES[place]] = pa.array(rows.values[:, place].astype(np.float32), pa.float32(), mask=missing)
-    return pa.table(columns)
-
-
-def _replace(path: Path, table: pa.Table) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd", coerce_timestamps="us")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _columns(joined: Any, times: Ints, allowed: Limits) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """The joined table as arrays, with groups that are too old masked as the online store masks them."""
+    full = np.full((len(times), schema.WIDTH), np.nan)
+    for group in schema.STORED_GROUPS:
+        known, events = (
+            joined[name].fillna(0).to_numpy(np.int64) for name in (known_column(group), event_column(group))
+        )
+        usable = usable_rows(group, known, events, times, allowed[group])
+        place = schema.group_slice(group)
+        numbers = joined[list(schema.NAMES[place])].to_numpy(np.float64)
+        full[:, place] = np.where(usable[:, None], numbers, np.nan)
+    return np.nan_to_num(full), np.isfinite(full)
 
 
 def _key(instrument: str) -> Any:
@@ -309,15 +257,18 @@ def _key(instrument: str) -> Any:
     return EntityKey(join_keys=["instrument"], entity_values=[Value(string_val=instrument)])
 
 
-def _protos(state: StateVector, values: list[float], mask: list[bool], places: slice) -> dict[str, Any]:
+def _name(key: Any) -> str:
+    return str(key.entity_values[0].string_val)
+
+
+def _protos(group: str, times: tuple[int, int], values: list[float], mask: list[bool]) -> dict[str, Any]:
     from feast.protos.feast.types.Value_pb2 import Value
 
     row = {
         schema.NAMES[place]: Value(float_val=values[place]) if mask[place] else Value()
-        for place in range(*places.indices(schema.WIDTH))
+        for place in range(*schema.group_slice(group).indices(schema.WIDTH))
     }
-    row["known_at_ns"] = Value(int64_val=state.known_at)
-    row["event_time_ns"] = Value(int64_val=state.event_time)
+    row[known_column(group)], row[event_column(group)] = (Value(int64_val=time) for time in times)
     return row
 
 

@@ -80,7 +80,22 @@ def test_the_status_has_what_the_operator_reads(served: tuple[PodStatus, str]) -
     assert code == 200
     wanted = {"decisions": 7, "time": 5 * SECOND, "revision": "ab", "killed": True, "ended": True, "mode": "shadow"}
     assert {key: body[key] for key in wanted} == wanted
-    assert get(f"{url}/metrics")[0] == 404
+    assert get(f"{url}/nothing")[0] == 404
+
+
+def test_the_age_of_each_feed_is_a_metric(served: tuple[PodStatus, str]) -> None:
+    """In Prometheus' text; a feed that never spoke is infinitely old, and the JSON of the status is not troubled."""
+    status, url = served
+    status.feed_ages = {"flow": 0.25, "onchain": float("inf")}
+    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:  # noqa: S310
+        lines = answer.read().decode().splitlines()
+
+    assert lines[1:] == [
+        "# TYPE cryptoai_feature_age_seconds gauge",
+        'cryptoai_feature_age_seconds{group="flow"} 0.25',
+        'cryptoai_feature_age_seconds{group="onchain"} +Inf',
+    ]
+    assert "feed_ages" not in get(f"{url}/status")[1]
 
 
 def test_a_main_thread_that_hangs_is_not_alive(served: tuple[PodStatus, str], monkeypatch: pytest.MonkeyPatch) -> None:
