@@ -164,7 +164,7 @@ class Desk:
         bracket = made.bracket(notional) or (made.brackets[-1] if made.brackets else None)
         if bracket is None or not bracket.floor:
             return lots
-        keep = int(_DOWN.multiply(_DOWN.divide(bracket.floor.value, notional.value), Decimal(lots)))
+        keep = int(_DOWN.divide(_DOWN.multiply(bracket.floor.value, Decimal(lots)), notional.value))
         return max(1, lots - keep + 1) if keep else lots
 
     def _maintenance(self, position: Position) -> Money:

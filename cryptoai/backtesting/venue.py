@@ -2,7 +2,7 @@
 
 Backtest and shadow replay use it. An order reaches its exchange later than it was sent, in the exchange's own time, and
 the answer is known to us later again (`latency`). Whatever is asked now is answered with the exchanges as they were at
-the newest moment that can be known now. It takes nothing but what the risk engine minted.
+the newest moment that can be known now. `SimVenue` takes nothing but what the risk engine minted.
 
 Every venue has a desk with its share of the money. While we hold or want a position there, its clock stops wherever a
 mark is told or looked at, a payment is due or an order arrives: then charges are settled and margin is checked. Where
@@ -31,7 +31,7 @@ from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.execution.ports import VenueEvent
 from cryptoai.risk_engine.approved import ApprovedOrder
 
-__all__ = ["SimVenue"]
+__all__ = ["SimVenue", "Simulator"]
 
 Sent = OrderRequest | str | tuple[str, OrderRequest]
 """An order, the id of one to cancel, or both: the id of one to replace and what replaces it."""
@@ -76,8 +76,11 @@ class _House:
     lines: list[_Line]
 
 
-class SimVenue:
-    """`execution.ports.Venue` over one feed per instrument; equal inputs give equal answers, ids included."""
+class Simulator:
+    """The venues without the port's seal, for strategies that no judge stands before: baselines, benchmarks, tests.
+
+    One feed per instrument; equal inputs give equal answers, ids included.
+    """
 
     def __init__(self, feeds: Sequence[Feed], assume: Assumptions, cash: Money) -> None:
         """`cash` is in the settlement currency and split equally among the venues, in units of 1e-8.
@@ -92,9 +95,8 @@ class SimVenue:
         self._known: dict[str, str] = {}
         self._clock = 0
 
-    def submit(self, order: ApprovedOrder, now_ns: int) -> None:
+    def send(self, request: OrderRequest, now_ns: int) -> None:
         """Sends the order; VenueError if its instrument has no tape. The same id again changes nothing."""
-        request = self._unsealed(order)
         if request.client_order_id not in self._known:
             self._send(request.instrument, now_ns, request)
             self._known[request.client_order_id] = request.instrument
@@ -103,9 +105,9 @@ class SimVenue:
         """Sends a cancel; VenueError for an id that was never submitted."""
         self._send(self._instrument(client_order_id), now_ns, client_order_id)
 
-    def replace(self, client_order_id: str, order: ApprovedOrder, now_ns: int) -> None:
+    def amend(self, client_order_id: str, request: OrderRequest, now_ns: int) -> None:
         """Sends an order that takes the place of another of its instrument; rejected if that one is gone by then."""
-        request, instrument = self._unsealed(order), self._instrument(client_order_id)
+        instrument = self._instrument(client_order_id)
         if request.instrument != instrument:
             raise VenueError(
                 f"{client_order_id} is an order in {instrument}; one in {request.instrument} cannot follow"
@@ -151,11 +153,6 @@ class SimVenue:
                 self._lines[feed.instrument.id] = _Line(feed.instrument, Exchange(feed, self._assume, desk), charges)
             houses.append(_House(desk, [self._lines[feed.instrument.id] for feed in here]))
         return houses
-
-    def _unsealed(self, order: ApprovedOrder) -> OrderRequest:
-        if type(order) is not ApprovedOrder:
-            raise InvariantError(f"a venue takes an ApprovedOrder, not {type(order).__name__}")
-        return order.request
 
     def _instrument(self, client_order_id: str) -> str:
         if client_order_id not in self._known:
@@ -269,3 +266,21 @@ class SimVenue:
             )
             house.desk.took(told)
             line.exchange.say(told)
+
+
+class SimVenue(Simulator):
+    """`execution.ports.Venue`: the same, for approved orders only."""
+
+    def submit(self, order: ApprovedOrder, now_ns: int) -> None:
+        """Sends the order; VenueError if its instrument has no tape. The same id again changes nothing."""
+        self.send(_unsealed(order), now_ns)
+
+    def replace(self, client_order_id: str, order: ApprovedOrder, now_ns: int) -> None:
+        """Sends an order that takes the place of another of its instrument; rejected if that one is gone by then."""
+        self.amend(client_order_id, _unsealed(order), now_ns)
+
+
+def _unsealed(order: ApprovedOrder) -> OrderRequest:
+    if type(order) is not ApprovedOrder:
+        raise InvariantError(f"a venue takes an ApprovedOrder, not {type(order).__name__}")
+    return order.request
