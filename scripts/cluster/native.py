@@ -132,7 +132,7 @@ def forget(files: Layout, keep: set[str]) -> None:
     ctr = _ctr(files)
     if old := stale(run([*ctr, "images", "ls"]), keep):
         with step(f"forgetting {len(old)} old images"):
-            run([*ctr, "images", "rm", "--sync", *old])
+            run([*ctr, "images", "rm", *old])  # containerd frees the space in its own time
 
 
 def stale(listed: str, keep: set[str]) -> list[str]:

@@ -183,8 +183,8 @@ def test_nothing_is_asked_of_containerd_without_need(files: Layout, monkeypatch:
 
     monkeypatch.setattr(native, "run", answer)
     native.forget(files, {"localhost/cryptoai/bot:0.1.0", "localhost/cryptoai/serve:0.1.0"})
-    assert [words[:3] for words in asked] == [["images", "ls"], ["images", "rm", "--sync"]]
-    assert asked[1][3:] == native.stale(LISTED, {"localhost/cryptoai/bot:0.1.0", "localhost/cryptoai/serve:0.1.0"})
+    assert [words[:2] for words in asked] == [["images", "ls"], ["images", "rm"]]
+    assert asked[1][2:] == native.stale(LISTED, {"localhost/cryptoai/bot:0.1.0", "localhost/cryptoai/serve:0.1.0"})
 
 
 def test_a_kubelet_in_haste_is_made_of_the_source_it_was_found_in(tmp_path: Path) -> None:
