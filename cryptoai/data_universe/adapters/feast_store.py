@@ -178,6 +178,7 @@ class FeastStore:
             joined = self._store.get_historical_features(**asked).to_df()
         stamps = pd.to_datetime(joined["event_timestamp"], utc=True)  # Spark gives naive ones, in UTC as configured
         joined["event_timestamp"] = stamps.astype("datetime64[us, UTC]")
+        joined = joined.drop_duplicates(["instrument", "event_timestamp"])  # Spark repeats a row that is stored twice
         joined = wanted.merge(joined, on=["instrument", "event_timestamp"], how="left")
         return _columns(joined, times // 1000 * 1000, self.allowed)
 
