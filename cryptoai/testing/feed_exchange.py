@@ -1,7 +1,7 @@
 """A local exchange that speaks Binance USD-M or Bybit v5 market data to ccxt.pro, with faults on command.
 
-For tests of whoever records. Its truth is a book that `step` moves along in event time; what subscribers are sent is the
-truth through `Faults`: messages dropped, delayed, reordered, duplicated, connections closed, REST snapshots that fail.
+For tests of whoever records. Its truth is a book that `step` moves along in event time; what subscribers are sent is
+the truth through `Faults`: messages dropped, delayed, reordered, duplicated, connections closed, snapshots that fail.
 Nothing sleeps: whoever drives it decides when the next event happens. It must never be taken for proof of what a real
 venue does.
 """

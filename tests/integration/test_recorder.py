@@ -1,4 +1,4 @@
-"""The live recorder against a local exchange that misbehaves: the tape equals the truth or says that it does not know."""
+"""The live recorder against a local exchange that misbehaves: its tape equals the truth or says it does not know."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def _record(folder: Path, venue: str, faults: Faults, steps: int) -> tuple
         limits = Limits(first_wait_s=0.001, longest_wait_s=0.01, store_s=0.2)
         recorder = Recorder(_exchange(venue, address), tape, clock, lambda p: append_piece(folder / "lake", p), limits)
         running = asyncio.ensure_future(recorder.run(["BTCUSDT"]))
-        while not feed.subscribed:
+        while not feed.subscribed:  # noqa: ASYNC110 - the server says nothing, it is asked
             await asyncio.sleep(0)
         for _ in range(steps):
             await feed.step()

@@ -45,7 +45,7 @@ class Binance:
         kind = _kind(message, body)
         if kind not in self._kinds:
             return [Ignored(f"stream {kind}" if kind else "unknown stream", body.get("s"))]
-        at: int | str = body.get("T") or body.get("E") or 0
+        at: Any = body.get("T") or body.get("E") or 0
         return self._kinds[kind](body, ms(at))
 
     def _depth(self, body: Message, event: int) -> list[Item]:
