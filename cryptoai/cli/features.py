@@ -20,9 +20,9 @@ from cryptoai.cli.console import err, out, progress
 from cryptoai.cli.settings import load_config, project_root
 from cryptoai.core.clock import MS, SECOND, iso
 from cryptoai.core.config import Config
-from cryptoai.core.errors import DataError
 
 if TYPE_CHECKING:
+    from cryptoai.backtesting.market import Feed
     from cryptoai.core.state import StateVector
     from cryptoai.data_universe.adapters.feast_store import FeastStore
 
@@ -152,9 +152,9 @@ def push(
     store.apply()
     spent, refused = [], 0
     with progress("states pushed") as advance:
-        for k, state in enumerate(_last_states(config, feed, rows)):
+        for k, (state, facts) in enumerate(_last_states(config, feed, rows)):
             begun = time.perf_counter()
-            refused += not store.push(state)
+            refused += not store.push(state, group_times=facts)
             spent.append(1000 * (time.perf_counter() - begun))
             advance(k + 1, rows, iso(state.known_at))
             time.sleep(config.data.sample_ms / 1000 / speed if speed else 0)
@@ -209,27 +209,26 @@ def store_features(
     return rows, store.materialize(0 if full else None, last)
 
 
-def _last_states(config: Config, feed: object, rows: int) -> list[StateVector]:
-    from cryptoai.backtesting.market import Feed
+def _last_states(config: Config, feed: Feed, rows: int) -> list[tuple[StateVector, dict[str, int]]]:
+    """The last states of a tape, each with the event times of the groups that have facts."""
     from cryptoai.cli.history import sample_times
     from cryptoai.cli.tapes import rows_of
     from cryptoai.core.state import StateVector
+    from cryptoai.data_universe.freshness import group_times
     from cryptoai.data_universe.schema import SCHEMA_HASH
 
-    if not isinstance(feed, Feed) or len(feed.events) == 0:
-        raise DataError("there is no tape to stream; import one with `cryptoai data import`")
     last = int(feed.events.known_at[-1])
     times = sample_times(config, max(0, last - rows * config.data.sample_ms * MS), last)[-rows:]
     made = rows_of(feed, times)
+    facts = group_times(feed.facts, times, made.event_times)
     return [
-        StateVector.of(
-            feed.instrument.id,
-            (int(event), int(time)),
-            SCHEMA_HASH,
-            values.tolist(),
-            mask.tolist(),
+        (
+            StateVector.of(feed.instrument.id, (int(event), int(moment)), SCHEMA_HASH, values.tolist(), mask.tolist()),
+            {group: int(each[k]) for group, each in facts.items()},
         )
-        for time, event, values, mask in zip(times, made.event_times, made.values, made.mask, strict=True)
+        for k, (moment, event, values, mask) in enumerate(
+            zip(times, made.event_times, made.values, made.mask, strict=True)
+        )
     ]
 
 
