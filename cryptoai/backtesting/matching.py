@@ -27,14 +27,15 @@ import numpy.typing as npt
 
 from cryptoai.backtesting.queue import FIFO, TOUCH, left_in_front
 from cryptoai.data_universe.events import ASK, BID, CLEAR, GAP, LEVEL, TRADE, Bytes, EventArray, Ints
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 from cryptoai.data_universe.market_microstructure.book import (
     Arrays,
     book_apply_row,
+    book_behind,
     book_best,
+    book_count,
     book_known,
     book_qty,
-    book_top,
 )
 
 __all__ = [
@@ -143,7 +144,7 @@ def exchange_order(events: EventArray) -> Tape:
     return time[order], kind, side, last, events.price[order], events.qty[order]
 
 
-@njit
+@lean
 def replay(book: Arrays, tape: Tape, start: int, until: int, state: State) -> int:
     """Applies rows from `start` with time <= `until`; returns the next row.
 
@@ -172,35 +173,32 @@ def replay(book: Arrays, tape: Tape, start: int, until: int, state: State) -> in
     return len(time)
 
 
-@njit
+@lean
 def match(book: Arrays, state: State, order: int, worst: int, time: int) -> None:
     """Lets one order take what stands at `worst` ticks or better (0: any price), as taker at the levels' prices."""
     _take(book, state, order, worst, 0, time)
 
 
-@njit
+@lean
 def fill_rest(state: State, order: int, price: int, time: int) -> None:
     """Fills what is left of an order at `price`, as taker, from nobody displayed."""
     _fill(state, order, price, state[1][order, LEFT], 0, time)
 
 
-@njit
+@lean
 def available(book: Arrays, state: State, side: int, worst: int) -> int:
     """How much a taker on `side` could take at `worst` ticks or better."""
-    total, done, depth = 0, 0, 8
-    while True:
-        prices, qtys = np.empty(depth, np.int64), np.empty(depth, np.int64)
-        found = book_top(book, -side, prices, qtys)
-        for n in range(done, found):
-            if side * (prices[n] - worst) > 0:
-                return total
-            total += qtys[n] - _taken_at(state, -side, prices[n])
-        if found < depth:
-            return total
-        done, depth = depth, depth * 8
+    total, price = 0, book_best(book, -side)
+    for n in range(book_count(book, -side)):
+        if n > 0:
+            price = book_behind(book, -side, price)
+        if side * (price - worst) > 0:
+            break
+        total += book_qty(book, -side, price) - _taken_at(state, -side, price)
+    return total
 
 
-@njit
+@lean
 def add_resting(book: Arrays, state: State, order: int) -> None:
     """Queues an order at its price: behind all that is displayed there and behind our own of the same price."""
     counts, orders, resting, _, _, _, _ = state
@@ -215,7 +213,7 @@ def add_resting(book: Arrays, state: State, order: int) -> None:
     counts[RESTING] += 1
 
 
-@njit
+@lean
 def drop_resting(state: State, order: int) -> bool:
     """Takes an order out of the queue; False if it was not there."""
     counts, _, resting, _, _, _, _ = state
@@ -228,7 +226,7 @@ def drop_resting(state: State, order: int) -> bool:
     return False
 
 
-@njit
+@lean
 def _before(orders: Ints, one: int, other: int) -> bool:
     """Whether `one`, the newcomer, stands before `other`: buys first, then strictly better prices."""
     side = orders[one, SIDE]
@@ -237,7 +235,7 @@ def _before(orders: Ints, one: int, other: int) -> bool:
     return bool(side * (orders[one, PRICE] - orders[other, PRICE]) > 0)
 
 
-@njit
+@lean
 def _on_trade(state: State, aggressor: int, price: int, qty: int, time: int) -> None:
     counts, orders, resting, _, _, _, _ = state
     left = qty
@@ -259,7 +257,7 @@ def _on_trade(state: State, aggressor: int, price: int, qty: int, time: int) -> 
     _sweep(state)
 
 
-@njit
+@lean
 def _reached(state: State, price: int) -> bool:
     """Marks the watches that a trade at `price` reaches; whether there are any."""
     counts, watches, found = state[0], state[5], False
@@ -269,7 +267,7 @@ def _reached(state: State, price: int) -> bool:
     return found
 
 
-@njit
+@lean
 def _on_book(book: Arrays, state: State, kind: int, side: int, price: int, qty: int, shown: int) -> None:
     """`shown` is what the level held before."""
     counts, orders, resting, taken, _, _, exponent = state
@@ -292,7 +290,7 @@ def _on_book(book: Arrays, state: State, kind: int, side: int, price: int, qty: 
         counts[SNAPSHOT] = 1 if kind == CLEAR else 0
 
 
-@njit
+@lean
 def _after_message(book: Arrays, state: State, time: int) -> None:
     """The book is consistent: settle queues after a snapshot, then fill what the opposite side reached."""
     counts, orders, resting, _, _, _, _ = state
@@ -318,34 +316,28 @@ def _after_message(book: Arrays, state: State, time: int) -> None:
     _sweep(state)
 
 
-@njit
+@lean
 def _take(book: Arrays, state: State, order: int, worst: int, at_price: int, time: int) -> None:
     """Fills `order` from the opposite side; `at_price` is the price paid, 0 for each level's own (a taker).
 
     Stops, unfilled, where the lists of taken levels or fills are full.
     """
     counts, orders, _, taken, fills, _, _ = state
-    side, depth = orders[order, SIDE], 8
+    side, level = orders[order, SIDE], 0
     limit = worst if worst > 0 or side == ASK else _MARKET_BUY
-    done = 0
-    while True:
-        prices, qtys = np.empty(depth, np.int64), np.empty(depth, np.int64)
-        found = book_top(book, -side, prices, qtys)
-        for n in range(done, found):
-            full = counts[TAKEN] >= len(taken) or counts[FILLS] >= len(fills)
-            if full or orders[order, LEFT] == 0 or side * (prices[n] - limit) > 0:
-                return
-            free = qtys[n] - _taken_at(state, -side, prices[n])
-            price = prices[n] if at_price == 0 else at_price
-            filled = _fill(state, order, price, free, 0 if at_price == 0 else 1, time)
-            if filled > 0:
-                _remember(state, -side, prices[n], filled)
-        if found < depth or depth >= len(taken):
+    for n in range(book_count(book, -side)):
+        level = book_best(book, -side) if n == 0 else book_behind(book, -side, level)
+        full = counts[TAKEN] >= len(taken) or counts[FILLS] >= len(fills)
+        if full or orders[order, LEFT] == 0 or side * (level - limit) > 0:
             return
-        done, depth = depth, depth * 8
+        free = book_qty(book, -side, level) - _taken_at(state, -side, level)
+        price = level if at_price == 0 else at_price
+        filled = _fill(state, order, price, free, 0 if at_price == 0 else 1, time)
+        if filled > 0:
+            _remember(state, -side, level, filled)
 
 
-@njit
+@lean
 def _taken_at(state: State, side: int, price: int) -> int:
     taken = state[3]
     for at in range(state[0][TAKEN]):
@@ -354,7 +346,7 @@ def _taken_at(state: State, side: int, price: int) -> int:
     return 0
 
 
-@njit
+@lean
 def _remember(state: State, side: int, price: int, qty: int) -> None:
     counts, _, _, taken, _, _, _ = state
     for at in range(counts[TAKEN]):
@@ -367,7 +359,7 @@ def _remember(state: State, side: int, price: int, qty: int) -> None:
     counts[TAKEN] += 1
 
 
-@njit
+@lean
 def _fill(state: State, order: int, price: int, offered: int, maker: int, time: int) -> int:
     """Fills at most `offered`; returns how much. A capped order stops where the position is zero."""
     counts, orders, _, _, fills, _, _ = state
@@ -386,7 +378,7 @@ def _fill(state: State, order: int, price: int, offered: int, maker: int, time: 
     return int(lots)
 
 
-@njit
+@lean
 def _sweep(state: State) -> None:
     """Takes finished orders out of the queue."""
     counts, orders, resting, _, _, _, _ = state

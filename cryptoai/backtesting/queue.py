@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 
 __all__ = ["FIFO", "LOG", "MODELS", "POWER", "TOUCH", "left_in_front"]
 
@@ -30,7 +30,7 @@ MODELS: Mapping[str, int] = MappingProxyType({"fifo": FIFO, "power": POWER, "log
 """Name in the configuration -> number in the compiled state."""
 
 
-@njit
+@lean
 def left_in_front(model: int, exponent: float, ahead: int, before: int, shown: int) -> int:
     """Steps ahead of us after a level went from `before` (net of what traded) to `shown` displayed.
 
@@ -44,6 +44,6 @@ def left_in_front(model: int, exponent: float, ahead: int, before: int, shown: i
     return min(ahead - int(gone * front / (front + back)), shown)
 
 
-@njit
+@lean
 def _weight(model: int, exponent: float, quantity: float) -> float:
     return math.log(1.0 + quantity) if model == LOG else quantity**exponent

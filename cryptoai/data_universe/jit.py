@@ -1,8 +1,8 @@
 """`njit` for every compiled loop: numba's, with a disk cache that knows the sources of all of them.
 
 Numba's own cache looks at the file of one function only, so a change in a function that it calls, in another file,
-would go unseen and old code would run. Here the cache's folder is named by a hash of every file with compiled code.
-`NUMBA_CACHE_DIR` chooses the folder above; without it the user's cache folder is taken. Where neither can be written
+would go unseen and old code would run. Here the cache's folder is named by a hash of every file that compiles (it names this module) and of those whose
+numbers are compiled in. `NUMBA_CACHE_DIR` chooses the folder above; without it the user's cache folder is taken. Where neither can be written
 the code compiles anew in each process.
 """
 
@@ -35,12 +35,14 @@ class _Njit(Protocol):
 
 _SETTINGS: Any = numba_config
 _PACKAGE = Path(__file__).resolve().parents[1]
+_NUMBERS = ("events.py", "facts.py", "metrics.py", "schema.py", "taxonomy.py")
 _COMPILED = (_PACKAGE / "data_universe", _PACKAGE / "backtesting")
 
 
 def _cache_folder() -> Path:
     sources = sorted(path for folder in _COMPILED for path in folder.rglob("*.py"))
-    version = content_hash("".join(content_hash(path.read_bytes()) for path in sources).encode(), 16)
+    texts = [t for path in sources if b"data_universe.jit" in (t := path.read_bytes()) or path.name in _NUMBERS]
+    version = content_hash("".join(content_hash(text) for text in texts).encode(), 16)
     above = Path(_SETTINGS.CACHE_DIR) if _SETTINGS.CACHE_DIR else Path.home() / ".cache" / "cryptoai" / "numba"
     return above / version
 
