@@ -220,7 +220,7 @@ class Exchange:
         """Closes so many steps of the position at `worst_ticks` or better (0: any price), what the book does not give
         there at `worst_ticks` itself, or the touch: (price, quantity) of each part. The venue tells us, not we."""
         side = Side.SELL if self._state[0][POSITION] > 0 else Side.BUY
-        name = f"liquidation-{self._made.id}-{time_ns}-{len(self._rows)}"
+        name = f"liquidation-{len(self._rows)}"
         request = OrderRequest(
             client_order_id=name,
             decision=0,
