@@ -45,8 +45,7 @@ class Binance:
         kind = _kind(message, body)
         if kind not in self._kinds:
             return [Ignored(f"stream {kind}" if kind else "unknown stream", body.get("s"))]
-        at: Any = body.get("T") or body.get("E") or 0
-        return self._kinds[kind](body, ms(at))
+        return self._kinds[kind](body, ms(str(body.get("T") or body.get("E") or 0)))
 
     def _depth(self, body: Message, event: int) -> list[Item]:
         previous = body["U"] - 1 if self._spot else body["pu"]
@@ -57,7 +56,7 @@ class Binance:
 
 def _snapshot(body: Message, hint: str) -> Depth:
     asked = parse_qs(urlsplit(hint).query).get("symbol", [""])[0]
-    symbol, event = body.get("symbol", asked), ms(body.get("T", body.get("E", 0)))
+    symbol, event = body.get("symbol", asked), ms(str(body.get("T") or body.get("E") or 0))
     bids, asks = body["bids"], body["asks"]
     return Depth(symbol, event, bids, asks, snapshot=True, last=int(body["lastUpdateId"]), name="depth snapshot")
 
