@@ -1,9 +1,9 @@
 """`njit` for every compiled loop: numba's, with a disk cache that knows the sources of all of them.
 
 Numba's own cache looks at the file of one function only, so a change in a function that it calls, in another file,
-would go unseen and old code would run. Here the cache's folder is named by a hash of every file that compiles (it names this module) and of those whose
-numbers are compiled in. `NUMBA_CACHE_DIR` chooses the folder above; without it the user's cache folder is taken. Where neither can be written
-the code compiles anew in each process.
+would go unseen and old code would run. Here the cache's folder is named by a hash of every file that compiles (it names
+this module) and of those whose numbers are compiled in. `NUMBA_CACHE_DIR` chooses the folder above; without it the
+user's cache folder is taken. Where neither can be written the code compiles anew in each process.
 """
 
 from __future__ import annotations
