@@ -112,11 +112,11 @@ def fill(**changes: Any) -> Fill:
 
 
 def test_only_a_market_order_has_no_price() -> None:
-    """A limit order without a limit would walk the book."""
+    """A limit order without a limit would walk the book; a stop is a market order that waits."""
     for kind in (OrderKind.LIMIT, OrderKind.POST_ONLY, OrderKind.IOC):
-        with pytest.raises(ValidationError, match="a market order has no price"):
+        with pytest.raises(ValidationError, match="market, stop and take_profit orders have no price"):
             order(kind=kind, price=None)
-    with pytest.raises(ValidationError, match="a market order has no price"):
+    with pytest.raises(ValidationError, match="market, stop and take_profit orders have no price"):
         order(kind=OrderKind.MARKET)
     assert order(kind=OrderKind.MARKET, price=None).price is None
 
