@@ -275,7 +275,8 @@ def _on_book(book: Arrays, state: State, kind: int, side: int, price: int, qty: 
         for at in range(counts[TAKEN] - 1, -1, -1):
             if taken[at, 0] == side and taken[at, 1] == price:
                 counts[TAKEN] -= 1
-                taken[at] = taken[counts[TAKEN]]
+                for column in range(3):  # a whole row at once would be an array, and reference counting
+                    taken[at, column] = taken[counts[TAKEN], column]
         for at in range(counts[RESTING]):
             order = resting[at]
             if orders[order, SIDE] == side and orders[order, PRICE] == price:
