@@ -25,11 +25,10 @@ EXACT = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow, Inex
 """Adds and multiplies without losing a digit, or raises `decimal.Inexact`."""
 
 Exact = Decimal | int | str
-_EXACT_TYPES = (Decimal, int, str)
 
 
 def _decimal(value: object) -> Decimal:
-    if type(value) not in _EXACT_TYPES and (isinstance(value, bool) or not isinstance(value, _EXACT_TYPES)):
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
         raise TypeError(f"an exact amount takes Decimal, int or str, not {type(value).__name__} {value!r}")
     try:
         number = EXACT.create_decimal(value)

@@ -35,8 +35,8 @@ SURFACE = {
     "bundle": "MANIFEST Manifest canonical_json file_hash tensor_hashes verify_bundle",
     "clock": "MS SECOND Clock ReplayClock SystemClock iso",
     "config": (
-        "BacktestConfig Config DashboardConfig DataConfig ExecutionConfig FeaturesConfig ModelConfig RiskConfig Section "
-        "ServingConfig TrainingConfig build keys merge nest"
+        "BacktestConfig Config DashboardConfig DataConfig ExecutionConfig FeaturesConfig ModelConfig RiskConfig "
+        "Section ServingConfig TrainingConfig build keys merge nest"
     ),
     "errors": (
         "BundleError ConfigError CryptoAIError DataError InvariantError ModelUnavailableError PermanentError "
@@ -47,8 +47,8 @@ SURFACE = {
     "journal": "GENESIS Journal Record decode encode read_journal",
     "logging": "HIDDEN configure_logging redact scrub",
     "messages": (
-        "SAFE_ACTION AccountView Action Alert Bound Conditions Equity Fill Funding Inference Liquidation Message OrderKind "
-        "OrderRequest OrderStatus OrderUpdate Proposal Quote Severity Side Verdict"
+        "SAFE_ACTION AccountView Action Alert Bound Conditions Equity Fill Funding Inference Liquidation Message "
+        "OrderKind OrderRequest OrderStatus OrderUpdate Proposal Quote Severity Side Verdict"
     ),
     "money": "EXACT Money Price Quantity whole_steps",
     "state": "StateVector",

@@ -23,7 +23,12 @@ from cryptoai.testing.fakes import FakeMarket, FakeModel, FakeVenue, make_infere
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 PAIR = (make_instrument("fake:A"), make_instrument("fake:B"))
-CONFIG = build({"risk": {"depth_share": 1.0, "max_position_pct": 0.9, "max_correlated_pct": 20.0}, "execution": {"order_ttl_ms": 700}})
+CONFIG = build(
+    {
+        "risk": {"depth_share": 1.0, "max_position_pct": 0.9, "max_correlated_pct": 20.0},
+        "execution": {"order_ttl_ms": 700},
+    }
+)
 
 Tick = tuple[int, int]
 Plan = tuple[list[Tick], list[tuple[float, float] | None], int]
