@@ -18,22 +18,35 @@ _BPS = 1e-4
 _DAY_S = 86_400
 _VOLATILITY = schema.index("realised_volatility_30s")
 _TURNOVER = schema.index("notional_rate_30s")
-_FUNDING = schema.index("funding_predicted")
+_FUNDING = schema.index("funding_predicted"), schema.index("funding_rate")
+_FUNDING_TIME = schema.index("funding_time")
+_EVENTS = tuple(
+    schema.index(name)
+    for name in (
+        "news_severity_1h",
+        "distress_1d",
+        "venue_incident",
+        "network_incident",
+        "macro_time_to",
+        "macro_time_since",
+        "unlock_time_to",
+        "maintenance_time_to",
+    )
+)
 
 
 def conditions(state: StateVector) -> Conditions:
-    """The last half minute's volatility over a day (square root of time) and its turnover over a minute."""
-    volatility = _known(state, _VOLATILITY)
-    turnover = _known(state, _TURNOVER)
-    funding = _known(state, _FUNDING)
+    """The last half minute's volatility over a day (square root of time), its turnover over a minute, the funding that
+    comes next (announced, else as last paid) and the worst event in force, near in time or in the news."""
+    seen = [value if known else None for value, known in zip(state.floats(), state.present(), strict=True)]
+    volatility, turnover, due = seen[_VOLATILITY], seen[_TURNOVER], seen[_FUNDING_TIME]
+    funding = next((seen[place] for place in _FUNDING if seen[place] is not None), None)
     return Conditions(
         instrument=state.instrument,
         time=state.known_at,
         volatility_bps=volatility * math.sqrt(_DAY_S / 30) if volatility is not None else None,
         turnover=60 * math.expm1(turnover) if turnover is not None else None,
         funding_rate=funding * _BPS if funding is not None else None,
+        funding_in_s=3600 * math.expm1(due) if due is not None else None,
+        event_severity=max((value for place in _EVENTS if (value := seen[place]) is not None), default=None),
     )
-
-
-def _known(state: StateVector, place: int) -> float | None:
-    return state.floats()[place] if state.present()[place] else None
