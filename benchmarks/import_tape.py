@@ -1,15 +1,16 @@
 """Raw capture to the lake, beside merely parsing the same lines with orjson (the floor of any importer).
 
-Both read the same gzip file; ours also checks every id, judges every price and writes Parquet durably. `--tiles N`
-makes the capture N times longer first and tells the memory that its import took, over what the process had before.
+Both read the same gzip file in turn; ours also checks every id, judges every price and writes Parquet durably.
+`--tiles N` makes the capture N times longer and tells the greatest memory of a fresh process that imports it.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,10 @@ def to_lake() -> None:
         import_capture(Path(folder), TAPE, PERP)
 
 
+def to_rows() -> None:
+    read_capture(TAPE, PERP)
+
+
 def tiled(path: Path, tiles: int) -> None:
     """The capture again and again, each time later: one tape with a hole, ended by its snapshot, at each joint."""
     with gzip.open(TAPE) as raw, path.open("wb") as out:
@@ -55,32 +60,46 @@ def _later(line: bytes, shift_ms: int) -> bytes:
     return b"%d %b\n" % (int(local) + shift_ms * 1_000_000, orjson.dumps(message))
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def memory(tiles: int) -> None:
+    """The parent writes the long capture and, so that numba's cache is warm, imports the short one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiled"
         tiled(path, tiles)
-        import_capture(Path(folder) / "first", TAPE, PERP)  # libraries and compiled code are there from now on
-        before = peak_mb()
-        made = import_capture(Path(folder) / "lake", path, PERP)
-        size = round(path.stat().st_size / 2**20)
-        report("import_memory", file_mb=size, rows=made.total_rows, before_mb=round(before), peak_mb=round(peak_mb()))
+        to_lake()
+        subprocess.run([sys.executable, __file__, "--import", str(path)], check=True)
+
+
+def measured(path: Path) -> None:
+    """Import, and tell the peak of this process (VmHWM; ru_maxrss would count the parent's)."""
+    loaded = status_mb("VmHWM")
+    with tempfile.TemporaryDirectory() as folder:
+        made = import_capture(Path(folder), path, PERP)
+    size = round(path.stat().st_size / 2**20)
+    report("import_memory", file_mb=size, rows=made.total_rows, loaded_mb=loaded, peak_mb=status_mb("VmHWM"))
+
+
+def status_mb(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return round(int(next(line.split()[1] for line in lines if line.startswith(name))) / 1024)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tiles", type=int, default=0)
-    tiles = parser.parse_args().tiles
-    if tiles:
-        memory(tiles)
+    parser.add_argument("--import", type=Path, dest="path")
+    chosen = parser.parse_args()
+    if chosen.tiles or chosen.path:
+        measured(chosen.path) if chosen.path else memory(chosen.tiles)
         return
-    floor = seconds(parse_only)
-    rows, ours = seconds(lambda: read_capture(TAPE, PERP)), seconds(to_lake)
+    for work in (parse_only, to_lake, to_rows):
+        work()
+    rounds = [[seconds(work, repeats=1, warm=0)[0] for work in (parse_only, to_lake, to_rows)] for _ in range(7)]
+    floor, ours, rows = (list(taken) for taken in zip(*rounds, strict=True))
+    shares = [
+        round(statistics.median(parse / taken for parse, taken in zip(floor, column, strict=True)), 2)
+        for column in (ours, rows)
+    ]
     lines = parse_only()
-    shares = [round(statistics.median(floor) / statistics.median(taken), 2) for taken in (ours, rows)]
     names = {"share_of_orjson_speed": shares[0], "share_to_rows_only": shares[1]}
     report("import", unit="lines", lines=lines, **rate(lines, ours), **names)
 

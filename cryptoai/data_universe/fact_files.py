@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from cryptoai.core.errors import DataError
 from cryptoai.core.ids import content_hash
 from cryptoai.data_universe.facts import KINDS, Facts
-from cryptoai.data_universe.lake_files import META, metadata_of, trusted, write_whole
+from cryptoai.data_universe.lake_files import META, arrow, arrow_texts, metadata_of, trusted, write_whole
 
 __all__ = ["SCHEMA_VERSION", "Stored", "read_files", "stored_files", "write_file"]
 
@@ -106,10 +106,10 @@ def _stored(path: Path, _size: int, _changed: int) -> Stored:
 def _table(facts: Facts, sources: list[str], reasons: Sequence[str] | None) -> pa.Table:
     texts = {"source": sources, **({"reason": list(reasons)} if reasons is not None else {})}
     arrays = {
-        "event_time": pa.array(facts.event_time),
-        "known_at": pa.array(facts.known_at),
-        **{name: pa.array(np.ascontiguousarray(facts.column(name))) for name in KINDS[facts.kind].names},
-        **{name: pa.array(text, pa.string()).dictionary_encode() for name, text in texts.items()},
+        "event_time": arrow(facts.event_time),
+        "known_at": arrow(facts.known_at),
+        **{name: arrow(facts.column(name)) for name in KINDS[facts.kind].names},
+        **{name: arrow_texts(text) for name, text in texts.items()},
     }
     meta: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,

@@ -32,7 +32,7 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.ids import content_hash
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.events import GAP, EventArray
-from cryptoai.data_universe.lake_files import META, made, metadata_of, partition, refusals, trusted, write_whole
+from cryptoai.data_universe.lake_files import META, arrow, made, metadata_of, partition, refusals, trusted, write_whole
 from cryptoai.data_universe.market_microstructure.capture import Progress
 from cryptoai.data_universe.market_microstructure.report import ImportReport
 from cryptoai.data_universe.market_microstructure.tape import Capture, corrected
@@ -320,7 +320,7 @@ def _write_day(path: Path, schema: pa.Schema, rows: Iterable[EventArray]) -> Pat
     def write(raw: IO[bytes]) -> None:
         with pq.ParquetWriter(raw, schema, compression="zstd", write_page_checksum=True) as writer:
             for chunk in rows:
-                columns = [pa.array(getattr(chunk, column)) for column in _NAMES]
+                columns = [arrow(getattr(chunk, column)) for column in _NAMES]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
     return write_whole(path, write)
