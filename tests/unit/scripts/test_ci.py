@@ -75,7 +75,7 @@ def test_both_suites_run_and_their_summaries_come_last(played: Played) -> None:
     assert lines[-2:] == ["57 passed, 1 skipped in 75.29s (0:01:15)", "30 passed in 412.08s (0:06:52)"]
     assert asked[0] == "cluster possible"
     assert sorted(asked[1:3]) == ["cluster build", "make tools"]
-    assert asked[3:] == ["make check", "cluster status", "make test-cluster", "cluster down"]
+    assert asked[3:] == ["make check", "cluster status", "make cluster", "make test-cluster", "cluster down"]
 
 
 def test_a_cluster_that_ran_before_is_left_running(played: Played) -> None:
@@ -103,7 +103,6 @@ def test_without_a_cluster_the_check_alone_decides(played: Played) -> None:
     ("broken", "code", "never"),
     [
         ("cluster-possible-status", 1, "make tools"),
-        ("cluster-build-status", 1, "make check"),
         ("make-tools-fails", 2, "make check"),
         ("make-check-fails", 2, "make test-cluster"),
         ("make-test-cluster-fails", 2, None),
@@ -116,7 +115,30 @@ def test_a_failure_is_never_hidden(broken: str, code: int, never: str | None, pl
     ended, lines, asked = played.run()
     assert ended == code
     assert never not in asked
-    assert ("go: cannot compile" in lines) == (broken == "cluster-build-status" or "make check" in asked)
+    assert ("go: cannot compile" in lines) == ("make check" in asked)
+
+
+@pytest.mark.parametrize("broken", ["cluster-build-status", "make-cluster-fails"])
+def test_a_machine_that_cannot_bring_a_cluster_up_says_so(broken: str, played: Played) -> None:
+    """The log is shown, the check has run and decides, and no test of a cluster is pretended."""
+    played.write(broken, "1")
+    played.write("cluster-build", "go: cannot compile\n")
+    code, lines, asked = played.run()
+    assert code == 0
+    assert "go: cannot compile" in lines
+    assert [line for line in lines if "no cluster: it could not be" in line]
+    assert lines[-1] == "57 passed, 1 skipped in 75.29s (0:01:15)"
+    assert asked.count("make check") == 1
+    assert "make test-cluster" not in asked
+
+
+def test_the_cluster_suite_is_tried_twice(played: Played) -> None:
+    """The first failure is shown, the second ends the run."""
+    played.write("make-test-cluster-fails", "1")
+    code, lines, asked = played.run()
+    assert code == 2
+    assert asked.count("make test-cluster") == 2
+    assert [line for line in lines if "a last try" in line]
 
 
 @pytest.mark.parametrize("target", ["check", "test-cluster"])
