@@ -1,4 +1,4 @@
-"""What doing little would have earned: flat, buy and hold, volatility target; on the same tape, fees and latency.
+"""What doing little would have earned: flat, buy and hold, volatility target; same tape, fees, funding and latency.
 
 The report compares with them. They trade market orders on the same simulated exchange, with the strategy's risk budget
 (`risk.max_position_pct` of the starting cash an instrument), because comparing a bot that may hold a tenth of its money
@@ -17,8 +17,10 @@ import numpy.typing as npt
 from cryptoai.backtesting.exchange import Exchange
 from cryptoai.backtesting.market import Feed, schedule
 from cryptoai.backtesting.run import BacktestResult
+from cryptoai.backtesting.settlement import Charges
+from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import Fill, OrderKind, OrderRequest, Side
-from cryptoai.core.money import Quantity
+from cryptoai.core.money import Price, Quantity
 from cryptoai.data_universe.market_microstructure.book import Book
 
 __all__ = ["Baseline", "baselines", "mids"]
@@ -122,13 +124,24 @@ def _trade(result: BacktestResult, feed: Feed, budget: float, share: Share) -> _
     for at, now in enumerate(ledger.times[:-1]):
         arrival = assume.latency.arrives(int(now))
         exchange.advance(arrival)
-        worth = budget / float(made.step) / marks[at] if np.isfinite(marks[at]) else np.nan
+        worth = _lots(made, budget, float(marks[at]))
         wanted = share(at, made.lots(exchange.position) / worth) * worth
         lots = int(wanted) - made.lots(exchange.position) if np.isfinite(wanted) else 0
         if lots:
             exchange.place(_order(feed, at, made.quantity(abs(lots)), Side.BUY if lots > 0 else Side.SELL), arrival)
             fills += [answer for answer in exchange.answers() if isinstance(answer, Fill)]
-    return _leg(ledger.times, marks, fills)
+    return _leg(feed, result, fills)
+
+
+def _lots(made: Instrument, budget: float, mark: float) -> float:
+    """How many steps `budget` (settlement currency) is at `mark`; NaN while nothing has a price."""
+    if not np.isfinite(mark):
+        return np.nan
+    return (
+        budget
+        * (mark / float(made.contract_size) if made.contract is Contract.INVERSE else 1 / mark)
+        / float(made.step)
+    )
 
 
 def _order(feed: Feed, at: int, quantity: Quantity, side: Side) -> OrderRequest:
@@ -144,14 +157,37 @@ def _order(feed: Feed, at: int, quantity: Quantity, side: Side) -> OrderRequest:
     )
 
 
-def _leg(times: Ints, marks: Floats, fills: list[Fill]) -> _Leg:
-    cash, held = np.zeros(len(times)), np.zeros(len(times))
+def _leg(feed: Feed, result: BacktestResult, fills: list[Fill]) -> _Leg:
+    """What the fills and the payments for holding made, in the settlement currency."""
+    made, times = feed.instrument, result.ledger.times
+    marks = result.ledger.marks[made.id]
+    profit, held = np.zeros(len(times)), np.zeros(len(times))
     for fill in fills:
         known = times >= fill.known_at
-        cash[known] -= float(fill.signed) * float(fill.price) + float(fill.fee)
+        profit[known] -= float(made.value(fill.price, fill.signed)) + float(fill.fee)
         held[known] += float(fill.signed)
-    value = np.where(held == 0, 0.0, held * marks)
-    return _Leg(cash + value, sum(float(fill.fee) for fill in fills), len(fills))
+    for time, amount in _payments(feed, result, fills):
+        profit[times >= time] += amount
+    worth = -float(made.contract_size) * held / marks if made.contract is Contract.INVERSE else held * marks
+    return _Leg(
+        profit + np.where(held == 0, 0.0, worth),
+        fees=sum(float(fill.fee) for fill in fills),
+        fills=len(fills),
+    )
+
+
+def _payments(feed: Feed, result: BacktestResult, fills: list[Fill]) -> list[tuple[int, float]]:
+    """(time, amount received) of each funding payment, on the mark of the last sample before it."""
+    made, ledger = feed.instrument, result.ledger
+    charges = Charges(made, feed.facts_of("funding"), result.replay.assumed.rules)
+    found, now = [], int(ledger.times[0])
+    while (now := charges.next(now)) <= ledger.times[-1]:
+        position = sum((fill.signed for fill in fills if fill.event_time <= now), Quantity.zero())
+        mark = float(ledger.marks[made.id][int(np.searchsorted(ledger.times, now, side="right")) - 1])
+        payment = charges.payment(now, position, Price(repr(mark))) if np.isfinite(mark) else None
+        if payment is not None:
+            found.append((now, float(payment.amount)))
+    return found
 
 
 def _joined(name: str, cash: float, legs: list[_Leg]) -> Baseline:

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from cryptoai.backtesting.baselines import Baseline, baselines
+from cryptoai.backtesting.calibration import Calibration, calibration
 from cryptoai.backtesting.costs import Costs, Trading, attribute, trading
+from cryptoai.backtesting.ledger import Ledger
 from cryptoai.backtesting.metrics import Performance, performance, period_returns
 from cryptoai.backtesting.run import BacktestResult
 from cryptoai.backtesting.significance import Interval, block_bootstrap, deflated_sharpe
+from cryptoai.backtesting.touch import touches
 from cryptoai.core.clock import SECOND, iso
-from cryptoai.core.instruments import Instrument
+from cryptoai.core.instruments import Contract
 
 __all__ = [
     "NO_PROMISE",
@@ -30,7 +33,10 @@ __all__ = [
     "result_lines",
     "result_summary",
     "signed",
+    "verdict",
 ]
+
+_PLAIN = {"buy and hold": "buy and hold, same budget"}
 
 NO_PROMISE = "Nothing here promises profit: this simulates the past, and the future owes it nothing."
 
@@ -39,7 +45,8 @@ NO_PROMISE = "Nothing here promises profit: this simulates the past, and the fut
 class Evaluation:
     """deflated_sharpe: probability that the true Sharpe ratio beats the luck of `trials` tries, None without trades.
 
-    interval: of the window's net return, block bootstrap.
+    `variance` of the trials' Sharpe ratios of one decision interval, None if only their number is known. interval: of
+    the window's net return, block bootstrap. `calibration` is None without enough forecasts.
     """
 
     result: BacktestResult
@@ -50,26 +57,31 @@ class Evaluation:
     deflated_sharpe: float | None
     trials: int
     interval: Interval
+    calibration: Calibration | None
 
     @property
     def quote(self) -> str:
-        return self.result.replay.feeds[0].instrument.quote
+        """What money is counted in."""
+        return self.result.replay.feeds[0].instrument.settlement
 
 
-def evaluate(result: BacktestResult, *, trials: int = 1) -> Evaluation:
-    """Every figure of a replay; `trials` is how many strategies were tried before this one was shown."""
-    ledger, config = result.ledger, result.replay.config
+def evaluate(result: BacktestResult, *, trials: int = 1, variance: float | None = None) -> Evaluation:
+    """Every figure of a replay; `trials` is how many strategies were tried before this one was shown, itself included,
+    and `variance` that of their Sharpe ratios of one decision interval."""
+    ledger, replay = result.ledger, result.replay
+    config, instruments = replay.config, [feed.instrument for feed in replay.feeds]
     returns = period_returns(ledger.equity)
     generator = np.random.default_rng(config.training.seed)
     return Evaluation(
         result=result,
         performance=performance(ledger.times, ledger.equity),
-        costs=attribute(ledger),
-        trading=trading(ledger, config.risk.max_position_pct),
+        costs=attribute(ledger, instruments, touches(replay.feeds, replay.assumed, ledger.trades)),
+        trading=trading(ledger, config.risk.max_position_pct, instruments),
         baselines=baselines(result),
-        deflated_sharpe=deflated_sharpe(returns, trials),
+        deflated_sharpe=deflated_sharpe(returns, trials, variance),
         trials=trials,
         interval=block_bootstrap(returns, lambda sample: float(np.prod(1.0 + sample) - 1.0), generator),
+        calibration=calibration(ledger),
     )
 
 
@@ -78,31 +90,40 @@ def assumptions(evaluation: Evaluation) -> list[tuple[str, str]]:
     replay, window = evaluation.result.replay, evaluation.result.replay.window
     execution, risk = replay.config.execution, replay.config.risk
     cash = f"{execution.initial_cash:,.0f} {evaluation.quote}"
+    simulated = [tuple(line.split(": ", 1)) for line in replay.assumed.banner(replay.feeds)]
     return [
         ("Window", f"{iso(window.start)[:19]}Z to {iso(window.stop)[:19]}Z, {duration(window.stop - window.start)}"),
         ("Decisions", f"every {execution.decision_interval_ms} ms by {replay.model_name} {replay.revision[:12]}"),
         ("Money", f"{cash} to start with, at most {risk.max_position_pct:.0%} of equity in one instrument"),
-        ("Fees", "; ".join(_fees(feed.instrument) for feed in replay.feeds)),
-        ("Latency", f"{execution.order_latency_ms:g} ms to the exchange and {execution.order_latency_ms:g} ms back"),
-        (
-            "Queue",
-            "pessimistic: all that our price shows on arrival is ahead of us, trades and a smaller level shorten it",
-        ),
-        ("Liquidity", "displayed quantity is taken once until the tape sets it anew; the market does not react to us"),
-        ("Funding", "none: no funding tape is applied" if not evaluation.costs.funding else "from a funding tape"),
-        ("Margin", "liquidation is not simulated"),
+        *((topic, text) for topic, text in simulated),
         ("Marking", "at mid; what is open at the end is not sold"),
+        ("Year", "365 days; no risk-free rate is subtracted"),
     ]
 
 
 def assumption_line(evaluation: Evaluation) -> str:
     """The assumptions that move the result most, in one line."""
     replay = evaluation.result.replay
+    rules = replay.config.backtest
     fees = sorted({f"{_bps(f.instrument.maker_fee)}/{_bps(f.instrument.taker_fee)}" for f in replay.feeds})
-    funding = "funding paid" if evaluation.costs.funding else "no funding"
+    taped = all(f.instrument.contract is Contract.SPOT or f.facts_of("funding") is not None for f in replay.feeds)
+    funding = "funding from its tape" if taped else f"funding {rules.funding_bps:g} bps every 8 h against us"
+    impact = f"impact {rules.impact_bps:g} bps past the book" if rules.impact_bps else "no impact"
     return (
-        f"{replay.config.execution.order_latency_ms:g} ms latency each way, fees {' or '.join(fees)} bps maker/taker, "
-        f"back of the queue, no impact, {funding}"
+        f"{replay.assumed.latency.describe()}; fees {' or '.join(fees)} bps maker/taker, {rules.queue} queue, "
+        f"{impact}, {funding}"
+    )
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """What little would have earned net of the same costs, and whether the strategy beat it, in one sentence."""
+    ours = evaluation.performance.total_return
+    named = [f"{_PLAIN.get(b.name, b.name)} {signed(b.total_return, '.3%')}" for b in evaluation.baselines]
+    beaten = sum(ours > baseline.total_return for baseline in evaluation.baselines)
+    said = "all" if beaten == len(named) else "none" if not beaten else f"{beaten} of {len(named)}"
+    return (
+        f"Net of the same costs the naive baselines earned: {', '.join(named)}. "
+        f"The strategy earned {signed(ours, '.3%')}, more than {said} of them."
     )
 
 
@@ -125,7 +146,7 @@ def result_summary(evaluation: Evaluation) -> dict[str, Any]:
         "net_return": evaluation.performance.total_return,
         "final_equity": str(ledger.last.equity),
         "performance": asdict(evaluation.performance),
-        "costs": asdict(evaluation.costs),
+        "costs": evaluation.costs.figures() | {"funding_by_cause": _causes(ledger)},
         "trading": asdict(evaluation.trading),
         "baselines": {
             b.name: {"net_return": b.total_return, "fees": b.fees, "fills": b.fills} for b in evaluation.baselines
@@ -135,6 +156,9 @@ def result_summary(evaluation: Evaluation) -> dict[str, Any]:
             "trials": evaluation.trials,
             "net_return_interval": asdict(evaluation.interval),
         },
+        "calibration": asdict(evaluation.calibration) if evaluation.calibration else None,
+        "verdict": verdict(evaluation),
+        "liquidations": len(ledger.liquidations),
         "decisions": ledger.decisions,
         "safe_decisions": ledger.safe,
         "orders": ledger.orders,
@@ -158,10 +182,12 @@ def result_lines(evaluation: Evaluation) -> list[str]:
         f"{len(ledger.fills)} fills",
         _row("strategy, net of costs", found.total_return, cash, quote) + f"   worst fall {found.max_drawdown:.3%}",
         *_baseline_rows(evaluation, cash),
-        f"costs: {signed(costs.gross, ',.2f')} before them, slippage {signed(-costs.slippage, ',.2f')}, "
-        f"fees {signed(-costs.fees, ',.2f')}, funding {signed(costs.funding, ',.2f')} {quote}",
+        f"costs: {_money(costs.gross)} {quote} before them, spread {_money(-costs.spread)}, "
+        f"slippage {_money(-costs.slippage)}, impact {_money(-costs.impact)}, fees {_money(-costs.fees)}, "
+        f"funding {_money(costs.funding)}",
         f"luck: {evaluation.interval.level:.0%} interval of the net return {evaluation.interval.low:+.3%} to "
-        f"{evaluation.interval.high:+.3%}, deflated Sharpe probability {_share(evaluation.deflated_sharpe)}",
+        f"{evaluation.interval.high:+.3%}, deflated Sharpe probability {_share(evaluation.deflated_sharpe)} "
+        f"({evaluation.trials} {'trial' if evaluation.trials == 1 else 'trials'})",
         f"assumes: {assumption_line(evaluation)}",
         NO_PROMISE,
     ]
@@ -180,7 +206,7 @@ def _baseline_rows(evaluation: Evaluation, cash: float) -> list[str]:
     rows = {baseline.name: baseline for baseline in evaluation.baselines}
     made = []
     for name in ("flat", "buy and hold", "buy and hold, all equity", "volatility target"):
-        text = {"buy and hold": "buy and hold, same budget"}.get(name, name)
+        text = _PLAIN.get(name, name)
         if name in rows:
             made.append(_row(text, rows[name].total_return, cash, evaluation.quote))
         else:
@@ -196,8 +222,16 @@ def _share(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.2f}"
 
 
-def _fees(made: Instrument) -> str:
-    return f"maker {_bps(made.maker_fee)} bps, taker {_bps(made.taker_fee)} bps ({made.id})"
+def _money(value: Decimal) -> str:
+    return signed(float(value), ",.2f")
+
+
+def _causes(ledger: Ledger) -> dict[str, float]:
+    """Payments by cause: funding, borrow, insurance."""
+    found: dict[str, float] = {}
+    for payment in ledger.funding:
+        found[payment.cause] = found.get(payment.cause, 0.0) + float(payment.amount)
+    return found
 
 
 def _bps(fee: Decimal) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cryptoai.backtesting.market import Feed
+from cryptoai.backtesting.market import Feed, TapeMarket
 from cryptoai.backtesting.run import MemoryJournal, Replay, grid, replay_into
 from cryptoai.backtesting.windows import Window
 from cryptoai.core.journal import Record
@@ -72,10 +72,13 @@ def truncated(replay: Replay, cut_ns: int) -> Replay:
 
 
 def _until(feed: Feed, cut_ns: int) -> Feed:
-    events, other = feed.events, feed.companion_events
-    short = events.slice(0, events.until(cut_ns))
+    other, bars = feed.companion_events, feed.bars
     return replace(
-        feed, events=short, companion_events=other.slice(0, other.until(cut_ns)) if other is not None else None
+        feed,
+        events=feed.events.slice(0, feed.events.until(cut_ns)),
+        companion_events=other.slice(0, other.until(cut_ns)) if other is not None else None,
+        facts=tuple(facts.slice(0, facts.until(cut_ns)) for facts in feed.facts),
+        bars=bars.slice(0, bars.until(cut_ns)) if bars is not None else None,
     )
 
 
@@ -96,7 +99,7 @@ class _Run:
         journal, seen = MemoryJournal(), dict[tuple[int, str], StateVector]()
         inner = replay.through
 
-        def through(market: Market) -> Market:
+        def through(market: TapeMarket) -> Market:
             return _Witness(inner(market) if inner is not None else market, seen)
 
         replay_into(replace(replay, through=through), journal)

@@ -66,6 +66,11 @@ class TapeMarket:
         self._budget, self._delay = max_position_pct, delay_ns
         self._lines = {feed.instrument.id: _Line(feed) for feed in feeds}
 
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The tapes that it replays."""
+        return tuple(line.feed for line in self._lines.values())
+
     def advance(self, now_ns: int) -> None:
         """Takes in every row with known_at <= now."""
         for line in self._lines.values():

@@ -83,8 +83,10 @@ class Performance:
 
 
 def period_returns(equity: Floats) -> Floats:
-    """Simple returns, float64[n - 1], of an equity curve float64[n]."""
-    return equity[1:] / equity[:-1] - 1.0
+    """Simple returns, float64[n - 1], of an equity curve float64[n]; 0 once everything is lost."""
+    before = equity[:-1]
+    grown = np.divide(equity[1:], before, out=np.ones(len(before)), where=before > 0)
+    return grown - 1.0
 
 
 def cagr(total_return: float, years: float) -> float:

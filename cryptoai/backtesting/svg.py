@@ -15,13 +15,14 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bar", "Dots", "Line", "line_chart", "thin", "ticks", "waterfall"]
+__all__ = ["Bar", "Dots", "Line", "columns", "line_chart", "thin", "ticks", "waterfall"]
 
 Floats = npt.NDArray[np.float64]
 Label = Callable[[float], str]
 
 WIDTH, HEIGHT = 540, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 12, 14, 30
+_ROW, _NAMES, _VALUES, _COLUMNS = 32, 84, 118, 220
 _MOST = 400
 
 
@@ -53,7 +54,7 @@ class Dots:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One step of a waterfall: a change, or with `total` the level reached."""
+    """One step of a waterfall, or a column: a change, or with `total` the level reached."""
 
     name: str
     value: float
@@ -119,16 +120,31 @@ def line_chart(
 
 
 def waterfall(title: str, bars: Sequence[Bar], label: Label) -> str:
-    """Steps from the first level to the last; a step that earns is `up`, one that costs is `down`."""
+    """Steps from the first level to the last, one a row: a step that earns is `up`, one that costs is `down`."""
     spans, level = [], 0.0
     for bar in bars:
         start = 0.0 if bar.total else level
         level = bar.value if bar.total else level + bar.value
         spans.append((start, level))
-    frame = _Frame((0.0, float(len(bars))), _range([np.array([v for span in spans for v in span])], 0.12), HEIGHT)
-    body = [_zero(frame)]
-    body += [_bar(frame, at, bar, span, label) for at, (bar, span) in enumerate(zip(bars, spans, strict=True))]
-    return _svg(title, HEIGHT, body)
+    low, high = _range([np.array([v for span in spans for v in span])], 0.0)
+    height = len(bars) * _ROW + 8
+    scale = (WIDTH - _NAMES - _VALUES) / (high - low)
+    zero = _NAMES + (0.0 - low) * scale
+    body = [f'<line class="zero" x1="{zero:.1f}" x2="{zero:.1f}" y1="2" y2="{height - 2}"/>']
+    for at, (bar, span) in enumerate(zip(bars, spans, strict=True)):
+        left, right = (_NAMES + (value - low) * scale for value in sorted(span))
+        body.append(_step(at, bar, (left, right), label))
+    return _svg(title, height, body)
+
+
+def columns(title: str, bars: Sequence[Bar], label: Label, *, reference: float = 0.0) -> str:
+    """Upright columns from zero with their values above, and a dashed line at `reference`."""
+    values = np.array([0.0, reference, *(bar.value for bar in bars)])
+    frame = _Frame((0.0, float(len(bars))), _range([values], 0.14), _COLUMNS)
+    y = frame.at_y(reference)
+    body = [_column(frame, at, bar, label) for at, bar in enumerate(bars)]
+    body.append(f'<line class="zero" x1="8" x2="{WIDTH - 8}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    return _svg(title, _COLUMNS, body)
 
 
 def _svg(title: str, height: int, body: Sequence[str]) -> str:
@@ -154,11 +170,6 @@ def _grid(frame: _Frame, y_label: Label, x_label: Label) -> str:
         value = frame.x[0] + (frame.x[1] - frame.x[0]) * n / 2
         parts.append(_text(frame.at_x(value), frame.height - 8, x_label(value), anchor))
     return "".join(parts)
-
-
-def _zero(frame: _Frame) -> str:
-    y = frame.at_y(0.0)
-    return f'<line class="zero" x1="{_LEFT / 2}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "axis") -> str:
@@ -204,17 +215,31 @@ def _dots(frame: _Frame, dots: Dots) -> str:
     return "".join(parts)
 
 
-def _bar(frame: _Frame, at: int, bar: Bar, span: tuple[float, float], label: Label) -> str:
-    room = (WIDTH - _LEFT / 2 - _RIGHT) / frame.x[1]
-    x, width = _LEFT / 2 + room * (at + 0.14), room * 0.72
-    top, bottom = sorted((frame.at_y(span[0]), frame.at_y(span[1])))
+def _step(at: int, bar: Bar, ends: tuple[float, float], label: Label) -> str:
+    """One row of a waterfall: name, bar, value."""
     style = "total" if bar.total else "up" if bar.value >= 0 else "down"
-    above = span[1] >= span[0]
+    top, middle = at * _ROW + 8, at * _ROW + _ROW / 2 + 9
+    return "".join(
+        [
+            _text(0, middle, bar.name, "start"),
+            f'<rect class="bar {style}" x="{ends[0]:.1f}" y="{top}" width="{max(ends[1] - ends[0], 1.5):.1f}" '
+            f'height="{_ROW - 8}" rx="2"/>',
+            _text(WIDTH - 2, middle, label(bar.value), "end", "value"),
+        ]
+    )
+
+
+def _column(frame: _Frame, at: int, bar: Bar, label: Label) -> str:
+    room = (WIDTH - 16) / frame.x[1]
+    x, width = 8 + room * (at + 0.12), room * 0.76
+    top, bottom = sorted((frame.at_y(0.0), frame.at_y(bar.value)))
+    style = "total" if bar.total else "up" if bar.value >= 0 else "down"
+    above = bar.value >= 0
     return "".join(
         [
             f'<rect class="bar {style}" x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" '
             f'height="{max(bottom - top, 1.5):.1f}" rx="2"/>',
-            _text(x + width / 2, top - 5 if above else bottom + 15, label(bar.value), "middle", "value"),
+            _text(x + width / 2, top - 6 if above else bottom + 17, label(bar.value), "middle", "value"),
             _text(x + width / 2, frame.height - 8, bar.name, "middle"),
         ]
     )

@@ -51,6 +51,7 @@ Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Bundle folder, a link to one, or a server's URL. Default: the last trained."),
 ]
+MANY = "Many runs"
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for what the command writes.")]
 
 
@@ -110,17 +111,60 @@ def train(
 
 
 @app.command()
-def backtest(
+def backtest(  # noqa: PLR0913, PLR0917 - each is an option of the command
     config: ConfigFile = None,
     sets: Sets = None,
     assets: Assets = ["BTCUSDT"],  # noqa: B006
     model: Model = None,
     out: Out = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid", metavar="KEY=V1,V2", help="Try every combination; repeat for more keys.", rich_help_panel=MANY
+        ),
+    ] = None,
+    walk_forward: Annotated[
+        int,
+        typer.Option(
+            "--walk-forward",
+            metavar="N",
+            help="N successive tests, each behind its training window.",
+            rich_help_panel=MANY,
+        ),
+    ] = 0,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="With --walk-forward: train a model for each fold.", rich_help_panel=MANY)
+    ] = False,
+    capacity: Annotated[
+        str, typer.Option(metavar="X1,X2", help="The same replay at multiples of the money.", rich_help_panel=MANY)
+    ] = "",
+    workers: Annotated[int, typer.Option(help="Processes for these, 0 for one a core.", rich_help_panel=MANY)] = 0,
+    trials: Annotated[
+        int, typer.Option(help="Strategies tried before and elsewhere, for the deflated Sharpe ratio.")
+    ] = 0,
+    check_lookahead: Annotated[
+        bool, typer.Option("--check-lookahead", help="Replay on tapes cut short: does anything know the future?")
+    ] = False,
+    plant_leak: Annotated[
+        bool, typer.Option("--plant-leak", help="The same with a leak planted, which must be found.")
+    ] = False,
 ) -> None:
     """Replay the part of the tape that training never saw, and say what was earned net of every cost."""
+    from cryptoai.cli.backtest import Extras
     from cryptoai.cli.backtest import backtest as run_backtest
+    from cryptoai.cli.studies import multiples
 
-    raise typer.Exit(run_backtest(configured(config, sets), assets, model, out or Path("var/backtest")))
+    extras = Extras(
+        grid=tuple(grid or ()),
+        walk_forward=walk_forward,
+        retrain=retrain,
+        capacity=multiples(capacity),
+        trials=trials,
+        check_lookahead=check_lookahead,
+        plant_leak=plant_leak,
+        workers=workers,
+    )
+    raise typer.Exit(run_backtest(configured(config, sets), assets, model, out or Path("var/backtest"), extras))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cryptoai.backtesting.baselines import mids
 from cryptoai.backtesting.market import Feed
+from cryptoai.backtesting.windows import Window
 from cryptoai.cli.console import out, progress
 from cryptoai.cli.history import joined_rows, sample_times
 from cryptoai.cli.settings import project_root
@@ -38,15 +39,15 @@ def launch_training(options: Sequence[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, str(script), *options])  # noqa: S606 - this process becomes the launcher
 
 
-def train_on(config: Config, feeds: Sequence[Feed]) -> Path:
-    """The bundle's folder; training sees the rows of the train window and nothing later."""
+def train_on(config: Config, feeds: Sequence[Feed], window: Window | None = None) -> Path:
+    """The bundle's folder; training sees the rows of `window`, by default the train window, and nothing later."""
     import torch
 
     from cryptoai.training.recipe import Origin, train_bundle
 
     torch.set_num_threads(config.training.threads or os.cpu_count() or 1)
     with progress("rows of the training window"):
-        datasets = [training_rows(config, feed, feeds) for feed in feeds]
+        datasets = [training_rows(config, feed, feeds, window) for feed in feeds]
     origin = Origin(git_sha=git_sha(), data_fingerprint=fingerprint(feeds))
     with progress("training") as advance:
         return train_bundle(
@@ -60,11 +61,11 @@ def train_on(config: Config, feeds: Sequence[Feed]) -> Path:
         )
 
 
-def training_rows(config: Config, feed: Feed, feeds: Sequence[Feed]) -> Dataset:
-    """The rows of one feed in the train window that all `feeds` share, joined from its stored history."""
+def training_rows(config: Config, feed: Feed, feeds: Sequence[Feed], window: Window | None = None) -> Dataset:
+    """The rows of one feed in `window`, by default the train window that all `feeds` share, from its stored history."""
     from cryptoai.training.dataset import Dataset
 
-    window = windows(config, feeds).train
+    window = window or windows(config, feeds).train
     times = sample_times(config, window.start, window.stop)
     rows = joined_rows(config, feed, times)
     return Dataset(rows.values, rows.mask, times, mids(feed, times))

@@ -178,6 +178,24 @@ def test_holding_is_one_purchase_at_the_touch_marked_at_mid(events: EventArray) 
     assert target.fees >= small.fees * 0.5
 
 
+def test_costs_are_split_to_the_last_digit(events: EventArray) -> None:
+    """Gross, reckoned alone from quantities and decision mids, less each cost is the change of the exact account."""
+    found = evaluate(run_backtest(_replay(events)))
+    ledger, costs = found.result.ledger, found.costs
+    end = Decimal(repr(float(ledger.marks["binance_usdm:BTCUSDT"][-1])))
+    gross = Decimal(0)
+    for fill in ledger.fills:
+        at = int(np.searchsorted(ledger.times, ledger.order_times[fill.client_order_id], side="right")) - 1
+        mid = Decimal(repr(float(ledger.marks[fill.instrument][at])))
+        gross += fill.signed.value * (end - mid)
+    assert costs.gross == gross
+    assert costs.net == gross - costs.spread - costs.slippage - costs.impact - costs.fees + costs.funding
+    assert costs.spread != 0
+    assert costs.slippage != 0
+    # Orders of a tenth of what the touch shows never walk the book.
+    assert costs.impact >= 0
+
+
 def test_summary_lines_and_report_agree_and_stand_alone(events: EventArray, tmp_path: Path) -> None:
     """Ten lines that end with the warning, JSON-ready data, and a page that loads nothing from anywhere."""
     found = evaluate(run_backtest(_replay(events)))
@@ -187,7 +205,8 @@ def test_summary_lines_and_report_agree_and_stand_alone(events: EventArray, tmp_
     assert canonical_json(summary)
     assert summary["net_return"] == pytest.approx(float(summary["final_equity"]) / 100_000 - 1)
     costs = summary["costs"]
-    assert costs["net"] == pytest.approx(costs["gross"] - costs["slippage"] - costs["fees"] + costs["funding"])
+    paid = sum(costs[name] for name in ("spread", "slippage", "impact", "fees"))
+    assert costs["net"] == pytest.approx(costs["gross"] - paid + costs["funding"])
     write_report(tmp_path / "report.html", found)
     page = (tmp_path / "report.html").read_text()
     assert f"{summary['net_return']:+.3%}" in page

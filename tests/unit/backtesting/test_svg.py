@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from cryptoai.backtesting.svg import Bar, Dots, Line, line_chart, thin, ticks, waterfall
+from cryptoai.backtesting.svg import Bar, Dots, Line, columns, line_chart, thin, ticks, waterfall
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,24 @@ def test_a_constant_line_still_has_a_picture() -> None:
 
 
 def test_the_waterfall_starts_each_step_where_the_last_ended() -> None:
-    """+10, -4, total 6: the fall hangs from the top of the rise, and the total reaches its foot."""
+    """+10, -4, total 6: the fall starts where the rise ended, and the total reaches its end."""
     picture = ET.fromstring(  # noqa: S314 - our own text
         waterfall("w", [Bar("gross", 10.0, total=True), Bar("fees", -4.0), Bar("net", 6.0, total=True)], str)
     )
-    gross, fees, net = ({k: float(r.get(k, "nan")) for k in ("y", "height")} for r in picture.findall("rect"))
-    assert fees["y"] == pytest.approx(gross["y"], abs=0.2)
-    assert fees["y"] + fees["height"] == pytest.approx(net["y"], abs=0.2)
-    assert gross["y"] + gross["height"] == pytest.approx(net["y"] + net["height"], abs=0.2)
+    gross, fees, net = ({k: float(r.get(k, "nan")) for k in ("x", "width", "y")} for r in picture.findall("rect"))
+    ends = [bar["x"] + bar["width"] for bar in (gross, fees, net)]
+    assert ends[1] == pytest.approx(ends[0], abs=0.2)
+    assert fees["x"] == pytest.approx(ends[2], abs=0.2)
+    assert gross["x"] == pytest.approx(net["x"], abs=0.2)
+    assert gross["y"] < fees["y"] < net["y"]
+
+
+def test_columns_stand_on_zero_and_show_their_reference() -> None:
+    """One column twice as high as the other, the negative one below zero, a dashed line where calibration would be."""
+    bars = [Bar("a", 1.0), Bar("b", 2.0), Bar("c", -1.0)]
+    picture = ET.fromstring(columns("c", bars, str, reference=1.0))  # noqa: S314 - our own text
+    one, two, below = ({k: float(r.get(k, "nan")) for k in ("y", "height")} for r in picture.findall("rect"))
+    assert two["height"] == pytest.approx(2 * one["height"], abs=0.3)
+    assert below["y"] == pytest.approx(one["y"] + one["height"], abs=0.2)
+    (line,) = picture.findall("line")
+    assert float(line.get("y1", "nan")) == pytest.approx(one["y"], abs=0.2)
