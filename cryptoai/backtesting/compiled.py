@@ -66,7 +66,7 @@ __all__ = [
 
 LIMIT, POST_ONLY, IOC, MARKET = range(4)
 """Kinds of an order."""
-ASK_KIND, ASK_STATUS, ASK_SIDE, ASK_PRICE, ASK_LEFT = range(5)
+ASK_KIND, ASK_STATUS, ASK_SIDE, ASK_PRICE, ASK_LEFT, ASK_ID = range(6)
 """Columns of `Desk.orders`, as the desk knows them."""
 FREE, SENT, WORKING, CANCELLING = range(4)
 """Status of an order as the desk knows it; a finished one is free."""
@@ -130,38 +130,51 @@ def prepare(events: EventArray) -> Tapes:
 
 @lean
 def submit(desk: Desk, side: int, price: int, lots: int, kind: int) -> int:
-    """Sends an order; its row, or -1 where no row is free or the wire is full. Price in ticks, 0 for MARKET."""
-    cells = desk.cells
+    """Sends an order; its id (never given twice), or -1 where there is no room for it. Price in ticks, 0 for MARKET."""
+    cells, orders = desk.cells, desk.orders
     if cells[FREED] == 0 or cells[OUT] - cells[IN] >= len(desk.wire) or lots <= 0:
         return -1
     cells[FREED] -= 1
-    row = desk.free[cells[FREED]]
-    desk.orders[row, ASK_KIND], desk.orders[row, ASK_STATUS] = kind, SENT
-    desk.orders[row, ASK_SIDE], desk.orders[row, ASK_PRICE], desk.orders[row, ASK_LEFT] = side, price, lots
-    _send(desk, row, lots)
     cells[SUBMITTED] += 1
-    return int(row)
+    row = desk.free[cells[FREED]]
+    order = cells[SUBMITTED] * len(orders) + row
+    orders[row, ASK_KIND], orders[row, ASK_STATUS], orders[row, ASK_ID] = kind, SENT, order
+    orders[row, ASK_SIDE], orders[row, ASK_PRICE], orders[row, ASK_LEFT] = side, price, lots
+    _send(desk, row, lots)
+    return int(order)
 
 
 @lean
-def cancel(desk: Desk, row: int) -> None:
-    """Asks for a cancel once; of a row that is not open it does nothing."""
-    if desk.orders[row, ASK_STATUS] in (SENT, WORKING) and desk.cells[OUT] - desk.cells[IN] < len(desk.wire):
-        desk.orders[row, ASK_STATUS] = CANCELLING
-        _send(desk, row, 0)
-        desk.cells[CANCELS] += 1
+def cancel(desk: Desk, order: int) -> bool:
+    """Asks for a cancel, once; False if the order is not open, is being cancelled, or the wire has no room."""
+    row = _row(desk, order)
+    if row < 0 or desk.orders[row, ASK_STATUS] == CANCELLING or desk.cells[OUT] - desk.cells[IN] >= len(desk.wire):
+        return False
+    desk.orders[row, ASK_STATUS] = CANCELLING
+    _send(desk, row, 0)
+    desk.cells[CANCELS] += 1
+    return True
 
 
 @lean
-def open_lots(desk: Desk, row: int) -> int:
+def open_lots(desk: Desk, order: int) -> int:
     """What of an order is not filled as far as the desk knows; 0 once it is finished."""
-    return int(desk.orders[row, ASK_LEFT]) if row >= 0 and desk.orders[row, ASK_STATUS] != FREE else 0
+    row = _row(desk, order)
+    return int(desk.orders[row, ASK_LEFT]) if row >= 0 else 0
 
 
 @lean
-def order_price(desk: Desk, row: int) -> int:
-    """In ticks."""
-    return int(desk.orders[row, ASK_PRICE])
+def order_price(desk: Desk, order: int) -> int:
+    """In ticks; 0 once the order is finished."""
+    row = _row(desk, order)
+    return int(desk.orders[row, ASK_PRICE]) if row >= 0 else 0
+
+
+@lean
+def _row(desk: Desk, order: int) -> int:
+    """Where an open order is kept, -1 if it is not: rows are used again, ids are not."""
+    row = order & (len(desk.orders) - 1)
+    return row if order >= 0 and desk.orders[row, ASK_ID] == order and desk.orders[row, ASK_STATUS] != FREE else -1
 
 
 @lean
@@ -294,7 +307,7 @@ class Session:
         desk = Desk(
             mine.arrays,
             cells,
-            np.zeros((_SLOTS, 5), np.int64),
+            np.zeros((_SLOTS, 6), np.int64),
             np.zeros((_WIRE, 3), np.int64),
             np.zeros((_ANSWERS, 3), np.int64),
             np.arange(_SLOTS)[::-1].copy(),
@@ -323,9 +336,9 @@ class Session:
         """As the compiled `submit`."""
         return int(submit(self.world.desk, side, price, lots, kind))
 
-    def cancel(self, row: int) -> None:
+    def cancel(self, order: int) -> bool:
         """As the compiled `cancel`."""
-        cancel(self.world.desk, row)
+        return bool(cancel(self.world.desk, order))
 
     @property
     def now(self) -> int:
@@ -361,9 +374,13 @@ class Session:
         """int64[n, 5]: exchange time ns, side, price in ticks, steps, maker."""
         return self.world.fills[: self.world.desk.cells[FILLED_COUNT]]
 
-    def open_lots(self, row: int) -> int:
+    def open_lots(self, order: int) -> int:
         """As the compiled `open_lots`."""
-        return int(open_lots(self.world.desk, row))
+        return int(open_lots(self.world.desk, order))
+
+    def order_price(self, order: int) -> int:
+        """As the compiled `order_price`."""
+        return int(order_price(self.world.desk, order))
 
     def _check(self) -> None:
         cells = self.world.desk.cells
