@@ -11,18 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.lake import append_events, parts, store_capture
 from cryptoai.data_universe.lake_facts import FactReport, write_facts
-from cryptoai.data_universe.lake_files import partition, refusals, write_whole
+from cryptoai.data_universe.lake_files import keep_lines
 from cryptoai.data_universe.market_microstructure.capture import Progress
 from cryptoai.data_universe.market_microstructure.live import Piece
 from cryptoai.data_universe.market_microstructure.report import ImportReport
 from cryptoai.data_universe.market_microstructure.tape import Capture, corrected
 
-__all__ = ["Imported", "append_piece", "import_recording", "keep_refused"]
+__all__ = ["Imported", "append_piece", "import_recording"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,8 @@ def import_recording(root: Path, path: Path, instrument: Instrument, on_progress
     """
     capture = Capture(path, instrument)
     report = (_resume if capture.is_recording else store_capture)(root, capture, on_progress)
-    keep_refused(root, instrument, report.fingerprint, capture.refused())
+    rows = [{"line": n, "reason": why, "text": text.decode(errors="replace")} for n, why, text in capture.refused()]
+    keep_lines(root, "events", instrument.id, report.fingerprint, rows)
     facts = tuple(write_facts(root, instrument.id, each, path.name) for each in capture.facts())
     return Imported(report, facts)
 
@@ -68,13 +67,3 @@ def _resume(root: Path, capture: Capture, on_progress: Progress | None) -> Impor
             rows = corrected(chunk.slice(skipped, len(chunk)), capture.clock_error_ns)
             append_events(root, capture.instrument, rows, capture.report())
     return capture.report()
-
-
-def keep_refused(root: Path, instrument: Instrument, fingerprint: str, lines: list[tuple[int, str, bytes]]) -> None:
-    """Write the quarantined lines as JSON rows {line, reason, text}; none, no file."""
-    if not lines:
-        return
-    rows = [{"line": n, "reason": reason, "text": text.decode(errors="replace")} for n, reason, text in lines]
-    path = partition(root / "quarantine", "events", instrument.id) / f"{fingerprint}.jsonl"
-    with refusals(root):
-        write_whole(path, lambda raw: raw.writelines(orjson.dumps(row) + b"\n" for row in rows))

@@ -21,6 +21,7 @@ from cryptoai.data_universe.events import GAP
 from cryptoai.data_universe.facts import KINDS, Facts
 from cryptoai.data_universe.lake import available, parts, stream_events
 from cryptoai.data_universe.lake_facts import available_facts, available_refused, read_refused, stream_facts
+from cryptoai.data_universe.lake_files import kept_lines
 from cryptoai.data_universe.market_microstructure.report import ImportReport
 
 __all__ = ["Lane", "Span", "lanes"]
@@ -97,7 +98,7 @@ def _facts(root: Path, instrument: str, kind: str) -> Lane:
     pieces = list(_thin(stream_facts(root, instrument, kind)))
     bad, reasons = read_refused(root, instrument, kind)
     outliers = tuple(sorted({time for time in bad.event_time.tolist() if time > 0}))
-    counts = dict(Counter(reasons))
+    counts = dict(Counter(reasons) + kept_lines(root, kind, instrument))
     if not pieces:
         return Lane(instrument, kind, refused=counts, outliers=outliers)
     times, widths, lags = (np.concatenate(column) for column in zip(*pieces, strict=True))

@@ -125,7 +125,8 @@ def available_facts(root: Path) -> list[tuple[str, str]]:
 
 def available_refused(root: Path) -> list[tuple[str, str]]:
     """(instrument, kind) of everything that has rows in quarantine, sorted."""
-    return _tapes({file.parent for file in root.glob("quarantine/kind=*/venue=*/symbol=*/*.parquet")})
+    found = [path for end in ("parquet", "jsonl") for path in root.glob(f"quarantine/kind=*/*/*/*.{end}")]
+    return [(name, kind) for name, kind in _tapes({file.parent for file in found}) if kind in KINDS]
 
 
 def read_refused(root: Path, instrument: str, kind: str) -> tuple[Facts, list[str]]:

@@ -11,13 +11,15 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,6 +30,8 @@ __all__ = [
     "META",
     "arrow",
     "arrow_texts",
+    "keep_lines",
+    "kept_lines",
     "made",
     "metadata_of",
     "partition",
@@ -76,6 +80,23 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
     return path
+
+
+def keep_lines(root: Path, kind: str, instrument: str, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Quarantine lines that are no rows, {line, reason, text} and `count` where one stands for more; none, no file."""
+    if rows:
+        path = partition(root / "quarantine", kind, instrument) / f"{name}.jsonl"
+        with refusals(root):
+            write_whole(path, lambda raw: raw.writelines(orjson.dumps(row) + b"\n" for row in rows))
+
+
+def kept_lines(root: Path, kind: str, instrument: str) -> Counter[str]:
+    """How many quarantined lines there are of each reason."""
+    found: Counter[str] = Counter()
+    for path in sorted(partition(root / "quarantine", kind, instrument).glob("*.jsonl")):
+        for row in map(orjson.loads, path.read_bytes().splitlines()):
+            found[row["reason"]] += row.get("count", 1)
+    return found
 
 
 def sweep(folder: Path) -> int:

@@ -7,6 +7,7 @@ does not name, unless the file names none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import polars as pl
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import DataError
-from cryptoai.core.ids import parse_instrument
+from cryptoai.core.ids import content_hash, parse_instrument
 from cryptoai.data_universe.derivatives.funding import funding_intervals
 from cryptoai.data_universe.derivatives.names import plain_symbol, recognised
 from cryptoai.data_universe.derivatives.readings import How, kinds_of, reading
@@ -24,10 +25,12 @@ from cryptoai.data_universe.derivatives.tables import pieces
 from cryptoai.data_universe.derivatives.times import nanoseconds
 from cryptoai.data_universe.facts import KINDS, Facts
 from cryptoai.data_universe.lake_facts import FactReport, write_facts
+from cryptoai.data_universe.lake_files import keep_lines
 
 __all__ = ["Source", "import_facts"]
 
 OnPiece = Callable[[int], None]
+_KEPT_LINES, _KEPT_BYTES = 1000, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,51 @@ def import_facts(
     _check(source)
     reports: dict[tuple[str, str], FactReport] = {}
     waiting: dict[str, list[Facts]] = {}
-    for name, kind, facts in _all_rows(source, on_piece):
+    broken = _Broken()
+    for name, kind, facts in _all_rows(source, on_piece, broken):
         if kind == "funding" and np.isnan(facts.column("interval_s")).any():
             waiting.setdefault(name, []).append(facts)
         else:
             _store(root, reports, name, facts, source.path.name, now_ns)
     for name, held in waiting.items():
         _store(root, reports, name, _with_intervals(held), source.path.name, now_ns)
+    _quarantine(root, reports, source, broken)
     return [reports[key] for key in sorted(reports)]
+
+
+class _Broken:
+    """Lines that are no rows: all are counted, the first ones kept."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.rows: list[dict[str, object]] = []
+        self._more: Counter[str] = Counter()
+        self._room = _KEPT_BYTES
+
+    def take(self, line: int, reason: str, text: str) -> None:
+        self.counts[reason] += 1
+        self._room -= len(text)
+        if self._room < 0 or len(self.rows) >= _KEPT_LINES:
+            self._more[reason] += 1
+        else:
+            self.rows.append({"line": line, "reason": reason, "text": text})
+
+    def all_rows(self) -> list[dict[str, object]]:
+        """Those kept, then one for each reason that stands for the rest."""
+        rest = [{"line": -1, "reason": why, "text": "", "count": n} for why, n in sorted(self._more.items())]
+        return [*self.rows, *rest]
+
+
+def _quarantine(root: Path, reports: dict[tuple[str, str], FactReport], source: Source, broken: _Broken) -> None:
+    """A line that cannot be read names no instrument: it is booked on the one that was asked for."""
+    if not broken.counts:
+        return
+    key = (source.instrument or f"{source.venue}:ALL", min(kind for _, kind in reports))
+    report = FactReport(*key, source.path.name, rows=broken.counts.total(), refused=dict(broken.counts))
+    reports[key] = reports[key].plus(report) if key in reports else report
+    rows = broken.all_rows()
+    name = content_hash(repr((source.path.name, rows)).encode(), 32)
+    keep_lines(root, key[1], key[0], name, rows)
 
 
 def _store(
@@ -75,11 +115,11 @@ def _store(
     reports[key] = reports[key].plus(report) if key in reports else report
 
 
-def _all_rows(source: Source, on_piece: OnPiece | None) -> Iterator[tuple[str, str, Facts]]:
+def _all_rows(source: Source, on_piece: OnPiece | None, broken: _Broken) -> Iterator[tuple[str, str, Facts]]:
     found: set[str] = set()
     matched = done = 0
     widths: dict[str, float] = {}
-    for frame in pieces(source.path):
+    for frame in pieces(source.path, broken.take):
         columns = recognised(frame.columns)
         kinds = source.kinds or tuple(kinds_of(columns, source.path.name))
         _check_time(source.path, frame, columns)

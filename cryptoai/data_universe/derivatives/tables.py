@@ -1,17 +1,19 @@
 """Tables from files, a piece at a time: CSV (plain, .gz or .zip) and Parquet, however large.
 
 The importer of facts reads through this. Columns of a CSV stay text, so that no guess about a type can lose a row; what
-they mean is decided by name. It must never hold more than one piece in memory.
+they mean is decided by name. A line of a CSV with a wrong number of cells is no row: it is handed to whoever counts.
+This module must never hold more than one piece in memory.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -20,7 +22,10 @@ import pyarrow.parquet as pq
 
 from cryptoai.core.errors import DataError
 
-__all__ = ["pieces"]
+__all__ = ["Malformed", "pieces"]
+
+Malformed = Callable[[int, str, str], None]
+"""Called with line number (-1 if it is not known), reason and text of a line that is no row."""
 
 _ROWS = 100_000
 _BLOCK = 4 << 20
@@ -40,12 +45,12 @@ _KLINE = (
 )
 
 
-def pieces(path: Path) -> Iterator[pl.DataFrame]:
+def pieces(path: Path, malformed: Malformed = lambda _line, _reason, _text: None) -> Iterator[pl.DataFrame]:
     """Rows of a table in pieces of bounded size, in file order; `DataError` names a file that is no table."""
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a CSV or Parquet file")
     try:
-        yield from _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path)
+        yield from _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path, malformed)
     except (pa.ArrowException, OSError, UnicodeDecodeError, zipfile.BadZipFile, csv.Error, EOFError) as error:
         raise DataError(f"{path} cannot be read as a table ({error}); give a CSV or Parquet file") from error
 
@@ -56,18 +61,25 @@ def _parquet(path: Path) -> Iterator[pl.DataFrame]:
             yield cast(pl.DataFrame, pl.from_arrow(pa.Table.from_batches([batch])))
 
 
-def _csv(path: Path) -> Iterator[pl.DataFrame]:
+def _csv(path: Path, malformed: Malformed) -> Iterator[pl.DataFrame]:
     with _opened(path) as raw:
-        head = io.TextIOWrapper(io.BytesIO(_first_line(raw)), "utf-8-sig").read().strip()
+        head = _first_line(raw).decode("utf-8-sig").strip()
     if not head:
         raise DataError(f"{path} is empty; give a CSV file with a header line")
     dialect = max(",;\t|", key=head.count)
     first = next(csv.reader([head], delimiter=dialect))
     names = [name.strip() for name in first] if not _numbers(first) else _unnamed(path, len(first))
-    read = pa_csv.ReadOptions(block_size=_BLOCK, column_names=names, skip_rows=0 if _numbers(first) else 1)
-    parse = pa_csv.ParseOptions(delimiter=dialect, invalid_row_handler=lambda _row: "skip")
+    skipped = 0 if _numbers(first) else 1
+    read = pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=skipped)
+
+    def refuse(row: Any) -> str:
+        reason = f"{row.actual_columns} cells where the head has {row.expected_columns}"
+        malformed(-1 if row.number is None else row.number, reason, row.text)
+        return "skip"
+
+    parse = pa_csv.ParseOptions(delimiter=dialect, invalid_row_handler=refuse)
     convert = pa_csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=True)
-    with _opened(path) as raw, pa_csv.open_csv(raw, read, parse, convert) as reader:
+    with _opened(path) as raw, pa_csv.open_csv(pa.PythonFile(_Readable(raw), "r"), read, parse, convert) as reader:
         for batch in reader:
             yield cast(pl.DataFrame, pl.from_arrow(pa.Table.from_batches([batch])))
 
@@ -80,6 +92,25 @@ def _opened(path: Path) -> IO[bytes]:
         if len(names) != 1:
             raise DataError(f"{path} holds {len(names)} CSV files; unpack it and import each")
         return archive.open(names[0])
+
+
+class _Readable(io.RawIOBase):
+    """Bytes that are no UTF-8 become `?`, so that they spoil their own cell and not the file; never more than asked."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._decoder = codecs.getincrementaldecoder("utf-8")(_QUESTION)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size if size < 0 else max(1, size - 4))
+        return self._decoder.decode(data, final=not data).encode()
+
+
+_QUESTION = "cryptoai-question"
+codecs.register_error(_QUESTION, lambda error: ("?", cast(UnicodeDecodeError, error).end))
 
 
 def _first_line(raw: IO[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import DataError
 from cryptoai.data_universe.derivatives.importing import Source, import_facts
 from cryptoai.data_universe.derivatives.readings import How
+from cryptoai.data_universe.inspect import lanes
 from cryptoai.data_universe.lake_facts import read_facts, read_refused
 
 BTC = "binance_usdm:BTCUSDT"
@@ -182,6 +184,38 @@ def test_importing_twice_and_in_another_form_changes_nothing(tmp_path: Path) -> 
     for path in (tmp_path / "a.csv", packed, table):
         (report,) = import_facts(lake, Source(path, BTC))
         assert (report.written, report.known_already) == (0, 2)
+
+
+def test_lines_with_a_wrong_number_of_cells_are_counted_and_kept(tmp_path: Path) -> None:
+    """One cell too few, one too many, bytes that are no text: each refused once, twice imported, the rest goes on."""
+    good = b"2024-01-01,0.0001\n2024-01-02\n2024-01-03,0.0002,0.5\n\n2024-01-04,0.0003\n"
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"date,funding_rate\n" + good + b"2024-01-05,\xff\xfe\n2024-01-06,0.0004\n")
+    for written in (3, 0):
+        (report,) = import_facts(tmp_path / "lake", Source(path, BTC))
+        assert report.written == written
+        assert report.rows == 6 == report.written + report.known_already + sum(report.refused.values())
+        assert report.refused == {
+            "1 cells where the head has 2": 1,
+            "3 cells where the head has 2": 1,
+            "no rate": 1,
+        }
+    (lane,) = lanes(tmp_path / "lake")
+    assert dict(lane.refused) == report.refused
+    (kept,) = (tmp_path / "lake" / "quarantine").glob("kind=funding/*/*/*.jsonl")
+    texts = [json.loads(line)["text"] for line in kept.read_text().splitlines()]
+    assert texts == ["2024-01-02", "2024-01-03,0.0002,0.5"]
+
+
+def test_a_flood_of_broken_lines_is_counted_whole(tmp_path: Path) -> None:
+    """A thousand are kept, the others are one row; a file of several symbols books them on the venue."""
+    text = "symbol,date,funding_rate\nBTCUSDT,2024-01-01,0.1\n" + "x\n" * 1_500 + "BTCUSDT,2024-01-02,0.1\n"
+    (tmp_path / "a.csv").write_text(text)
+    every, _ = import_facts(tmp_path / "lake", Source(tmp_path / "a.csv", venue="binance_usdm"))
+    assert (every.instrument, every.refused) == ("binance_usdm:ALL", {"1 cells where the head has 3": 1_500})
+    (kept,) = (tmp_path / "lake" / "quarantine").glob("kind=funding/*/*/*.jsonl")
+    assert len(kept.read_text().splitlines()) == 1_001
+    assert [sum(lane.refused.values()) for lane in lanes(tmp_path / "lake")] == [1_500, 0]
 
 
 def test_neither_or_both_of_instrument_and_venue(tmp_path: Path) -> None:
