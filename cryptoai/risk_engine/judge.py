@@ -45,7 +45,8 @@ def judge(
 ) -> tuple[Verdict, ApprovedOrder | None]:
     """The verdict and the order to send, if any; never raises and never approves more than was proposed.
 
-    The target is exposure x max_position_pct x equity / mid, toward zero to a whole step, in base units.
+    The target is the quantity whose notional is exposure x max_position_pct x equity, toward zero to a whole step: base
+    units, or contracts of an inverse instrument, whose equity and notional are in coin.
     """
     try:
         if quote is None:
@@ -124,7 +125,7 @@ class _Case:
         quantity = abs(change) if reducing else self._within_depth(abs(change), side, s)
         kind, price = self._price(s, side, reducing)
         quantity = floor_to_step(quantity, self.instrument.step)
-        if not quantity or not self._worth_it(quantity, price or s.mid, closing=reducing and not approved):
+        if not quantity or not self._worth_it(quantity * self._each(s, price), closing=reducing and not approved):
             return None
         if not self._in_collar(price if price is not None else self._touch(side), s):
             return None
@@ -160,8 +161,13 @@ class _Case:
     def _touch(self, side: Side) -> Decimal:
         return (self.quote.ask if side is Side.BUY else self.quote.bid).value
 
-    def _worth_it(self, quantity: Decimal, price: Decimal, *, closing: bool) -> bool:
-        notional, least = quantity * price, self.instrument.min_notional.value
+    @staticmethod
+    def _each(s: Situation, price: Decimal | None) -> Decimal:
+        """What one unit is worth in quote, the currency of the venue's least notional."""
+        return s.face if s.face is not None else price or s.mid
+
+    def _worth_it(self, notional: Decimal, *, closing: bool) -> bool:
+        least = self.instrument.min_notional.value
         if closing or notional >= least:
             return True
         self._bind("min_notional", _digits(notional), _digits(least))

@@ -15,18 +15,16 @@ from typing import NamedTuple
 from cryptoai.core.config import RiskConfig
 from cryptoai.core.messages import Bound
 from cryptoai.core.money import Money
-from cryptoai.risk_engine.situation import HALF, ZERO, Peer, Situation, exact
+from cryptoai.risk_engine.situation import BPS, HALF, ZERO, Peer, Situation, exact
 
 __all__ = ["LIMITS", "Cap", "drawdown_breach"]
 
-BPS = Decimal("0.0001")
-
 
 class Cap(NamedTuple):
-    """The largest absolute position, in base units.
+    """The largest absolute position, in base units (contracts if inverse).
 
-    `wanted` and `allowed` are for the verdict, in the limit's own unit (empty: base units). `urgent` closes at the
-    collar at once instead of waiting at the touch.
+    `wanted` and `allowed` are for the verdict, in the limit's own unit (empty: that of the position). `urgent` closes
+    at the collar at once instead of waiting at the touch.
     """
 
     position: Decimal
@@ -40,8 +38,8 @@ def _text(number: Decimal) -> str:
 
 
 def max_position(s: Situation) -> Cap | None:
-    """|position| x mid <= max_position_pct x equity."""
-    return Cap(exact(s.limits.max_position_pct) * s.budget / s.mid)
+    """Notional <= max_position_pct x equity."""
+    return Cap(s.units(exact(s.limits.max_position_pct) * s.budget))
 
 
 def max_leverage(s: Situation) -> Cap | None:
@@ -80,13 +78,13 @@ def daily_loss(s: Situation) -> Cap | None:
 
 
 def stop_loss(s: Situation) -> Cap | None:
-    """A position that lost stop_loss_pct of its entry price is closed; one without a known entry is closed too."""
+    """A position that lost stop_loss_pct of what it was worth at its entry is closed; without a known entry too."""
     if not s.current:
         return None
     limit = exact(s.limits.stop_loss_pct)
     if s.entry is None or s.entry <= 0:
         return Cap(ZERO, "entry price unknown", _text(limit), urgent=True)
-    loss = (s.entry - s.mid) / s.entry * (1 if s.current > 0 else -1)
+    loss = (s.entry - s.mid) / (s.entry if s.face is None else s.mid) * (1 if s.current > 0 else -1)
     return Cap(ZERO, _text(loss), _text(limit), urgent=True) if loss >= limit else None
 
 
@@ -106,7 +104,7 @@ def volatility(s: Situation) -> Cap | None:
     known = s.context.conditions
     if known is None or known.volatility_bps is None or known.volatility_bps < 0:
         return Cap(s.keep, "volatility unknown", "reduce-only")
-    return _loss_cap(s, exact(known.volatility_bps), exact(s.limits.max_volatility_pct))
+    return _loss_cap(s, exact(known.volatility_bps) * BPS, s.limits.max_volatility_pct)
 
 
 def volume(s: Situation) -> Cap | None:
@@ -114,15 +112,15 @@ def volume(s: Situation) -> Cap | None:
     known = s.context.conditions
     if known is None or known.turnover is None or known.turnover < 0:
         return Cap(s.keep, "volume unknown", "reduce-only")
-    return Cap(s.keep + exact(s.limits.volume_share) * exact(known.turnover) / s.mid)
+    return Cap(s.keep + s.units_of_quote(exact(s.limits.volume_share) * exact(known.turnover)))
 
 
 def tail_loss(s: Situation) -> Cap | None:
     """Expected shortfall x notional <= max_tail_loss_pct x equity; without a forecast reduce-only."""
-    es99 = s.context.es99_bps
-    if es99 is None or exact(es99) < 0:
+    loss = _own_tail(s)
+    if loss is None:
         return Cap(s.keep, "no credible tail forecast", "reduce-only")
-    return _loss_cap(s, exact(es99), exact(s.limits.max_tail_loss_pct))
+    return _loss_cap(s, loss, s.limits.max_tail_loss_pct)
 
 
 def portfolio_loss(s: Situation) -> Cap | None:
@@ -134,8 +132,8 @@ def portfolio_loss(s: Situation) -> Cap | None:
     """
     if not s.context.peers:
         return None
-    own, tails = s.context.es99_bps, [_tail(peer) for peer in s.context.peers]
-    if own is None or exact(own) < 0 or None in tails:
+    own, tails = _own_tail(s), [_tail(peer, s) for peer in s.context.peers]
+    if own is None or None in tails:
         return Cap(s.keep, "a tail forecast is missing", "reduce-only")
     limit = exact(s.limits.max_portfolio_loss_pct) * s.budget
     together = along = ZERO
@@ -144,13 +142,13 @@ def portfolio_loss(s: Situation) -> Cap | None:
         along += (tail or ZERO) * _comovement(peer, s)
     room = limit * limit - together * together
     left = (along * along + room).sqrt() - along if room > 0 else ZERO
-    return Cap(max(left / (exact(own) * BPS * s.mid), s.keep)) if own else None
+    return Cap(max(s.units(left / own), s.keep)) if own else None
 
 
 def correlated(s: Situation) -> Cap | None:
     """Notional of the instrument and of what moves with it <= max_correlated_pct x equity; above it reduce-only."""
     along = sum((abs(peer.notional) * _comovement(peer, s) for peer in s.context.peers), ZERO)
-    return Cap(max((exact(s.limits.max_correlated_pct) * s.budget - along) / s.mid, s.keep))
+    return Cap(max(s.units(exact(s.limits.max_correlated_pct) * s.budget - along), s.keep))
 
 
 def funding_cost(s: Situation) -> Cap | None:
@@ -223,23 +221,31 @@ LIMITS: tuple[tuple[str, Callable[[Situation], Cap | None]], ...] = (
 def _leverage_room(s: Situation, share: Decimal) -> Decimal:
     """The position that `share` of the leverage leaves beside the other instruments."""
     room = exact(s.limits.max_leverage) * share * s.equity - s.context.other_notional.value
-    return max(room, ZERO) / s.mid
+    return s.units(max(room, ZERO))
 
 
 def _tightened(s: Situation, share: Decimal) -> Decimal:
-    return min(_leverage_room(s, share), share * exact(s.limits.max_position_pct) * s.budget / s.mid)
+    return min(_leverage_room(s, share), s.units(share * exact(s.limits.max_position_pct) * s.budget))
 
 
-def _loss_cap(s: Situation, loss_bps: Decimal, share: Decimal) -> Cap | None:
-    """The position whose loss of `loss_bps` is `share` of equity; none if nothing can be lost."""
-    return Cap(share * s.budget / (loss_bps * BPS * s.mid)) if loss_bps else None
+def _loss_cap(s: Situation, loss: Decimal, share: float) -> Cap | None:
+    """The position that loses `share` of equity with `loss` of its notional; none if nothing can be lost."""
+    return Cap(s.units(exact(share) * s.budget / loss)) if loss else None
 
 
-def _tail(peer: Peer) -> Decimal | None:
-    """The expected shortfall of another position, in quote; None if nobody can tell."""
-    if peer.es99_bps is None or exact(peer.es99_bps) < 0:
-        return None
-    return abs(peer.notional) * exact(peer.es99_bps) * BPS
+def _own_tail(s: Situation) -> Decimal | None:
+    """Expected shortfall as a share of notional; None without a credible forecast."""
+    es99 = s.context.es99_bps
+    return s.shortfall(es99, 1 if s.proposed >= 0 else -1) if es99 is not None else None
+
+
+def _tail(peer: Peer, s: Situation) -> Decimal | None:
+    """The expected shortfall of another position, in the settlement currency; None if nobody can tell.
+
+    One account settles in one currency, so the others are inverse if the judged instrument is.
+    """
+    share = s.shortfall(peer.es99_bps, peer.notional) if peer.es99_bps is not None else None
+    return abs(peer.notional) * share if share is not None else None
 
 
 def _comovement(peer: Peer, s: Situation) -> Decimal:

@@ -21,13 +21,14 @@ __all__ = ["Context", "Peer", "Situation", "exact", "floor_to_step", "situation"
 
 ZERO = Decimal(0)
 HALF = Decimal("0.5")
+BPS = Decimal("0.0001")
 
 
 class Peer(NamedTuple):
     """Another instrument that is held or being bought.
 
-    `notional` in quote, signed; `es99_bps` its own tail forecast and `correlation` with the judged instrument in
-    [-1, 1], both None while unknown.
+    `notional` in the settlement currency, signed; `es99_bps` its own tail forecast and `correlation` with the judged
+    instrument in [-1, 1], both None while unknown.
     """
 
     notional: Decimal
@@ -39,11 +40,11 @@ class Peer(NamedTuple):
 class Context:
     """What the judge must know beyond the messages; the kernel makes it anew for every decision.
 
-    other_notional: gross notional of all other instruments at their marks; orders_last_minute: orders of the last 60 s
-    that added exposure; es99_bps and anomaly: from the inference, None if there was none; conditions: of the market,
-    None if unknown; peers: the other instruments one by one; cooling: a stop loss closed this instrument a moment ago;
-    open_order: an order of this instrument is not final; unreconciled: the venue shows something that the journal does
-    not explain.
+    other_notional: gross notional of all other instruments at their marks, settlement currency; orders_last_minute:
+    orders of the last 60 s that added exposure; es99_bps and anomaly: from the inference, None if there was none;
+    conditions: of the market, None if unknown; peers: the other instruments one by one; cooling: a stop loss closed
+    this instrument a moment ago; open_order: an order of this instrument is not final; unreconciled: the venue shows
+    something that the journal does not explain.
     """
 
     bot: str
@@ -62,9 +63,10 @@ class Context:
 
 
 class Situation(NamedTuple):
-    """Signed quantities in base units, prices in quote per base, money in quote, age in seconds.
+    """Signed quantities (base units; contracts if inverse), prices in quote per base, age in seconds.
 
-    `budget` is the equity that limits take shares of, never negative.
+    Money is in the settlement currency: quote, or base (coin) if inverse. `budget` is the equity that limits take
+    shares of, never negative. `face` is the quote value of one inverse contract, None for every other contract.
     """
 
     limits: RiskConfig
@@ -73,6 +75,7 @@ class Situation(NamedTuple):
     current: Decimal
     proposed: Decimal
     mid: Decimal
+    face: Decimal | None
     entry: Decimal | None
     equity: Decimal
     budget: Decimal
@@ -83,6 +86,27 @@ class Situation(NamedTuple):
     def keep(self) -> Decimal:
         """The largest position on the proposed side that adds nothing to what is held."""
         return abs(self.current) if self.current * self.proposed > 0 else ZERO
+
+    def units(self, money: Decimal) -> Decimal:
+        """The quantity whose notional is `money`, in the settlement currency: money / mid, or money x mid / face."""
+        return money / self.mid if self.face is None else money * self.mid / self.face
+
+    def units_of_quote(self, money: Decimal) -> Decimal:
+        """The same for an amount of quote currency: of an inverse contract it does not depend on the price."""
+        return money / (self.mid if self.face is None else self.face)
+
+    def shortfall(self, loss_bps: float, sign: Decimal | int) -> Decimal | None:
+        """The share of its notional that a position of this sign loses when the price goes `loss_bps` against it.
+
+        That share itself; of an inverse long r / (1 - r), because what is lost in quote is paid in coin worth less (a
+        short, which loses r / (1 + r), is given no credit). None if it cannot be told or if all is lost.
+        """
+        share = exact(loss_bps) * BPS
+        if share < 0:
+            return None
+        if self.face is None or sign < 0:
+            return share
+        return share / (1 - share) if share < 1 else None
 
 
 @lru_cache(maxsize=4096)
@@ -114,28 +138,29 @@ def situation(
     mid = (quote.bid.value + quote.ask.value) * HALF
     equity = account.equity.value
     budget = max(equity, ZERO)
-    target = _share(proposal.exposure) * exact(limits.max_position_pct) * budget / mid
-    return Situation(
+    face = instrument.contract_size if instrument.contract is Contract.INVERSE else None
+    flat = Situation(
         limits=limits,
         context=context,
         spot=instrument.contract is Contract.SPOT,
         current=held.value if held is not None else ZERO,
-        proposed=floor_to_step(target, instrument.step),
+        proposed=ZERO,
         mid=mid,
+        face=face,
         entry=entry.value if entry is not None else None,
         equity=equity,
         budget=budget,
         peak=account.peak_equity.value,
         age_s=Decimal(proposal.time - quote.known_at).scaleb(-9),
     )
+    target = flat.units(_share(proposal.exposure) * exact(limits.max_position_pct) * budget)
+    return flat._replace(proposed=floor_to_step(target, instrument.step))
 
 
 def _fit(proposal: Proposal, quote: Quote, account: AccountView, instrument: Instrument, context: Context) -> None:
     names = {proposal.instrument, quote.instrument, instrument.id}
     if len(names) != 1:
         raise DataError(f"proposal, quote and instrument differ: {', '.join(sorted(names))}")
-    if instrument.contract is Contract.INVERSE:
-        raise DataError(f"{instrument.id} is an inverse contract; only spot and linear contracts can be traded")
     if quote.known_at > proposal.time or account.time > proposal.time:
         raise DataError("the quote or the account is from later than the decision")
     if not ZERO < quote.bid.value <= quote.ask.value:

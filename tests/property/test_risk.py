@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoai.core.config import ExecutionConfig, RiskConfig
+from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import AccountView, Bound, Conditions, Proposal, Quote, Side, Verdict
 from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.risk_engine.approved import ApprovedOrder
@@ -20,6 +21,9 @@ from cryptoai.testing.fakes import make_instrument
 
 NOW = 1_700_000_000_000_000_000
 INSTRUMENT = make_instrument()
+INVERSE = make_instrument(contract=Contract.INVERSE).model_copy(
+    update={"step": Decimal(1), "contract_size": Decimal(100)}
+)
 NAME = INSTRUMENT.id
 
 
@@ -130,13 +134,14 @@ executions = st.builds(
     order_type=st.sampled_from(["limit", "market", "post_only"]),
     max_slippage_bps=st.floats(0, 1000),
 )
-worlds = st.tuples(proposals, quotes(), accounts(), limits, executions, contexts)
-World = tuple[Proposal, Quote, AccountView, dict[str, Any], ExecutionConfig, Context]
+made = st.sampled_from([INSTRUMENT, INVERSE])
+worlds = st.tuples(proposals, quotes(), accounts(), limits, executions, made, contexts)
+World = tuple[Proposal, Quote, AccountView, dict[str, Any], ExecutionConfig, Instrument, Context]
 
 
 def judged(world: World, **changes: Any) -> tuple[Verdict, ApprovedOrder | None]:
-    proposal, quote, account, risk, execution, context = world
-    return judge(proposal, quote, account, RiskConfig(**(risk | changes)), execution, INSTRUMENT, context)
+    proposal, quote, account, risk, execution, instrument, context = world
+    return judge(proposal, quote, account, RiskConfig(**(risk | changes)), execution, instrument, context)
 
 
 @given(worlds)
@@ -161,7 +166,7 @@ def test_risk_only_shrinks(world: World) -> None:
 @settings(max_examples=100)
 def test_nothing_is_added_while_it_must_not(world: World) -> None:
     """Kill, alarm, cooldown, out of distribution, stale, drawdown, no forecast: an order can only reduce."""
-    _, quote, account, risk, _, context = world
+    _, quote, account, risk, _, _, context = world
     config = RiskConfig(**risk)
     breach = drawdown_breach(account.equity, account.peak_equity, config)
     stale = NOW - quote.known_at > config.max_data_age_s * 10**9
@@ -208,6 +213,18 @@ def test_the_smallest_bound_holds(world: World) -> None:
 
 @given(worlds)
 @settings(max_examples=100)
+def test_the_approved_notional_keeps_its_share_of_equity(world: World) -> None:
+    """Counted by the instrument itself, in its settlement currency: position, leverage and concentration."""
+    verdict, _ = judged(world)
+    equity, risk, made = max(world[2].equity.value, Decimal(0)), world[3], world[5]
+    worth = made.notional(world[1].mid, abs(verdict.approved)).value
+    room = Decimal(repr(risk["max_leverage"])) * equity - world[6].other_notional.value
+    least = min(Decimal(repr(risk["max_position_pct"])) * equity, max(room, Decimal(0)))
+    assert worth <= least + Decimal("1E-17")
+
+
+@given(worlds)
+@settings(max_examples=100)
 def test_prices_stay_inside_the_collar(world: World) -> None:
     """A limit price is on a tick, within the collar, and a non-urgent one within the slippage cap."""
     _, order = judged(world)
@@ -230,8 +247,8 @@ junk: st.SearchStrategy[Any] = st.one_of(
 @settings(max_examples=100)
 def test_garbage_never_raises_and_never_trades(world: World, place: int, thing: Any) -> None:
     """One argument is anything at all: the answer is a verdict without an order."""
-    proposal, quote, account, risk, execution, context = world
-    arguments: list[Any] = [proposal, quote, account, RiskConfig(**risk), execution, INSTRUMENT, context]
+    proposal, quote, account, risk, execution, instrument, context = world
+    arguments: list[Any] = [proposal, quote, account, RiskConfig(**risk), execution, instrument, context]
     arguments[place] = thing
     verdict, order = judge(*arguments)
     assert isinstance(verdict, Verdict)

@@ -181,13 +181,6 @@ def test_market_and_post_only_orders(judged: Judged) -> None:
     assert post.request.price == Price("100")
 
 
-def test_inverse_contracts_are_denied(judged: Judged) -> None:
-    """Their account does not exist, so they are refused instead of misjudged."""
-    verdict, order = judged(instrument=make_instrument(contract=Contract.INVERSE))
-    assert order is None
-    assert bound(verdict) == [DENIED]
-
-
 @pytest.mark.parametrize(
     "quote",
     [
