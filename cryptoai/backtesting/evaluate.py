@@ -34,6 +34,7 @@ __all__ = [
     "result_summary",
     "signed",
     "verdict",
+    "who",
 ]
 
 _PLAIN = {"buy and hold": "buy and hold, same budget"}
@@ -93,7 +94,7 @@ def assumptions(evaluation: Evaluation) -> list[tuple[str, str]]:
     simulated = [tuple(line.split(": ", 1)) for line in replay.assumed.banner(replay.feeds)]
     return [
         ("Window", f"{iso(window.start)[:19]}Z to {iso(window.stop)[:19]}Z, {duration(window.stop - window.start)}"),
-        ("Decisions", f"every {execution.decision_interval_ms} ms by {replay.model_name} {replay.revision[:12]}"),
+        ("Decisions", f"every {execution.decision_interval_ms} ms by {who(evaluation)}"),
         ("Money", f"{cash} to start with, at most {risk.max_position_pct:.0%} of equity in one instrument"),
         *((topic, text) for topic, text in simulated),
         ("Marking", "at mid; what is open at the end is not sold"),
@@ -131,6 +132,13 @@ def signed(value: float, form: str) -> str:
     """A number with its sign, and plain zero where it rounds to zero."""
     text = f"{value:+{form}}"
     return text if any(digit in text for digit in "123456789") else text[1:]
+
+
+def who(evaluation: Evaluation) -> str:
+    """Name and revision of what decided."""
+    replay = evaluation.result.replay
+    short = replay.revision[:12]
+    return replay.model_name if short in replay.model_name else f"{replay.model_name}, revision {short}"
 
 
 def result_summary(evaluation: Evaluation) -> dict[str, Any]:

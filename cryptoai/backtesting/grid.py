@@ -37,12 +37,12 @@ _BLOCKS = 10
 
 
 def trials(axes: Mapping[str, Sequence[Any]], identity: Mapping[str, Any]) -> tuple[Task, ...]:
-    """Every combination of the values in `axes` (dotted keys), in order; `identity` is what else the result depends on.
+    """Every combination of the values in `axes` (dotted keys); `identity` is what else the result depends on.
 
     The key of a trial is a hash of both, so results of other data, models or settings are never taken for these.
     """
-    names = list(axes)
-    combined = [dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values())]
+    names = sorted(axes)
+    combined = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axes[n] for n in names))]
     return tuple(
         Task(content_hash(canonical_json({"of": identity, "settings": settings}), 24), settings)
         for settings in combined

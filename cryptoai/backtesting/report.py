@@ -20,6 +20,7 @@ from cryptoai.backtesting.evaluate import (
     duration,
     signed,
     verdict,
+    who,
 )
 from cryptoai.backtesting.ledger import Ledger
 from cryptoai.backtesting.report_charts import charts
@@ -67,10 +68,10 @@ def render_report(evaluation: Evaluation, study: Study | None = None) -> str:
 
 
 def _subtitle(evaluation: Evaluation) -> str:
-    ledger, replay = evaluation.result.ledger, evaluation.result.replay
+    ledger = evaluation.result.ledger
     return (
         f"{duration(int(ledger.times[-1] - ledger.times[0]))} of tape, {ledger.decisions} decisions, "
-        f"{ledger.orders} orders, {len(ledger.fills)} fills, {replay.model_name}, revision {replay.revision[:12]}"
+        f"{ledger.orders} orders, {len(ledger.fills)} fills, {who(evaluation)}"
     )
 
 

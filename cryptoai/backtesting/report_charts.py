@@ -132,7 +132,7 @@ def _calibration(found: Calibration) -> str:
     bars = [Bar(_range(part.low, part.high), part.density, total=True) for part in found.bins]
     picture = columns("Observed over expected frequency", bars, lambda v: f"{v:.2f}", reference=1.0)
     rows = "".join(
-        f"<tr><td>{part.nominal:.0%} interval held</td><td>{part.observed:.1%} ± {part.error:.1%}</td></tr>"
+        f"<tr><td>{part.nominal:.0%} interval held</td><td>{part.observed:.1%}\u00a0±\u00a0{part.error:.1%}</td></tr>"
         for part in found.coverage
     )
     if found.bias_bps is not None and found.median_abs_bps is not None:

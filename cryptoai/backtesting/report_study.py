@@ -86,7 +86,7 @@ def _walk(found: Walk) -> str:
         ]
         for fold in found.folds
     ]
-    how = "a model trained anew for each fold" if found.retrained else "one model for all folds"
+    how = "a model trained anew for each fold" if found.retrained else "one model for all folds, which saw none of the tests"
     kept = "" if found.kept is None else f" {found.kept:.0%} of the in-sample Sharpe ratio is left out of sample."
     note = (
         f"Out of sample together {signed(found.net_return, '.3%')}, {found.positive:.0%} of the folds earned; "
@@ -100,7 +100,7 @@ def _capacity(points: Sequence[SizePoint]) -> str:
     bars = [Bar(f"×{point.multiple:g}", point.net_return * 100) for point in points[:_MOST_COLUMNS]]
     picture = columns("Net return by size", bars, lambda v: signed(v / 100, ".3%"))
     rows = [[f"{p.money:,.0f}", signed(p.profit, ",.2f"), f"{p.turnover:.2f}", _bounds(p.bound)] for p in points]
-    table = _table(["money", "profit", "turnover", "limits that bound"], rows)
+    table = _table(["money", "profit", "turnover", "bound most often"], rows)
     return panel("Capacity: net return at multiples of the money", picture + table)
 
 
@@ -110,8 +110,9 @@ def _ratio(side: Mapping[str, Any]) -> str:
 
 
 def _bounds(bound: Mapping[str, int]) -> str:
-    most = sorted(bound.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{name} {count}" for name, count in most) or "none"
+    """The one that bound most often."""
+    most = max(bound.items(), key=lambda item: item[1], default=None)
+    return "none" if most is None else f"{most[0]} {most[1]}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -23,6 +23,7 @@ Label = Callable[[float], str]
 WIDTH, HEIGHT = 540, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 12, 14, 30
 _ROW, _NAMES, _VALUES, _COLUMNS = 32, 84, 118, 220
+_WIDEST = 90
 _MOST = 400
 
 
@@ -142,8 +143,8 @@ def columns(title: str, bars: Sequence[Bar], label: Label, *, reference: float =
     values = np.array([0.0, reference, *(bar.value for bar in bars)])
     frame = _Frame((0.0, float(len(bars))), _range([values], 0.14), _COLUMNS)
     y = frame.at_y(reference)
-    body = [_column(frame, at, bar, label) for at, bar in enumerate(bars)]
-    body.append(f'<line class="zero" x1="8" x2="{WIDTH - 8}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    body = [f'<line class="zero" x1="8" x2="{WIDTH - 8}" y1="{y:.1f}" y2="{y:.1f}"/>']
+    body += [_column(frame, at, bar, label) for at, bar in enumerate(bars)]
     return _svg(title, _COLUMNS, body)
 
 
@@ -162,7 +163,7 @@ def _range(columns: Sequence[Floats], margin: float) -> tuple[float, float]:
 
 def _grid(frame: _Frame, y_label: Label, x_label: Label) -> str:
     parts = []
-    for value in ticks(*frame.y, max(2, frame.height // 40)):
+    for value in ticks(*frame.y, max(2, frame.height // 32)):
         y, style = frame.at_y(value), "zero" if abs(value) < 1e-12 else "grid"
         parts.append(f'<line class="{style}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(_text(_LEFT - 8, y + 4, y_label(value), "end"))
@@ -231,7 +232,8 @@ def _step(at: int, bar: Bar, ends: tuple[float, float], label: Label) -> str:
 
 def _column(frame: _Frame, at: int, bar: Bar, label: Label) -> str:
     room = (WIDTH - 16) / frame.x[1]
-    x, width = 8 + room * (at + 0.12), room * 0.76
+    width = min(room * 0.76, _WIDEST)
+    x = 8 + room * (at + 0.5) - width / 2
     top, bottom = sorted((frame.at_y(0.0), frame.at_y(bar.value)))
     style = "total" if bar.total else "up" if bar.value >= 0 else "down"
     above = bar.value >= 0
