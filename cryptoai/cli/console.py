@@ -5,6 +5,7 @@ Used by every command. Results go to stdout; progress, notes and errors go to st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,12 +15,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cryptoai.cli.children import Interrupted, interruption
-from cryptoai.core.errors import CryptoAIError, InvariantError
+from cryptoai.core.errors import ConfigError, CryptoAIError, InvariantError
 
 __all__ = ["Advance", "err", "fail_in_one_sentence", "out", "progress"]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 Advance = Callable[[float, float, str], None]
 """`advance(done, total, note)`: how far a long step is, in its own unit."""
@@ -50,7 +51,7 @@ def progress(label: str) -> Iterator[Advance]:
 def fail_in_one_sentence(command: Callable[[], object]) -> int:
     """Runs `command`; an expected failure becomes one clear sentence on stderr and the exit code of its kind."""
     try:
-        result = command()
+        result = _with_libraries(command)
     except CryptoAIError as error:
         err.print(*([] if isinstance(error, Interrupted) else ["[red]error:[/]"]), escape(str(error)))
         if isinstance(error, InvariantError):
@@ -72,3 +73,31 @@ def fail_in_one_sentence(command: Callable[[], object]) -> int:
         err.print(str(caught))
         return caught.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _with_libraries(command: Callable[[], object]) -> object:
+    """Runs `command`; a library that is missing is a sentence that names the extra to install."""
+    try:
+        return command()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = _extra_with(package)
+        if extra is None:
+            raise
+        fix = f"pip install 'cryptoai[{extra}]'"
+        raise ConfigError(f"this command needs {package}, which is not installed here; run {fix}") from error
+
+
+def _extra_with(package: str) -> str | None:
+    """The smallest extra of this package that brings a library; None if none does."""
+    from importlib import metadata
+
+    package = package.replace("_", "-").lower()
+    extras: dict[str, list[str]] = {}
+    for line in metadata.requires("cryptoai") or []:
+        wanted, _, condition = line.partition(";")
+        found = re.search(r"extra == ['\"]([\w-]+)['\"]", condition)
+        if found:
+            extras.setdefault(found[1], []).append(re.split(r"[^\w-]", wanted.strip(), maxsplit=1)[0].lower())
+    fitting = [name for name, wanted in extras.items() if package in wanted and name not in ("all", "dev")]
+    return min(fitting, key=lambda name: (len(extras[name]), name), default=None)

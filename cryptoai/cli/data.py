@@ -26,11 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLES", "app", "import_recordings", "import_tape", "sample_path"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Market data in the lake, from raw captures of exchanges (trades, L2 book, quotes) and tables of derivatives"
-    " data (funding, mark and index, open interest, liquidations, long/short ratios, OHLCV).",
-)
+_HELP = """Market data in the lake.
+
+Sources, each with its command:
+
+\b
+- import: raw captures, captures of several connections, Tardis CSV;
+  tables (CSV, Parquet) of OHLCV candles, funding, mark and index,
+  open interest, liquidations, long/short ratios
+- record: trades, L2 book, quotes, marks and liquidations, live, of
+  Binance, Bybit, OKX, Coinbase, Kraken
+- poll: funding, mark and index, open interest, ratios of a REST API
+- onchain: flows, whale transfers, stablecoins, activity (CSV, Parquet, API)
+- news: listings, hacks, regulation, unlocks, ... (JSON lines, RSS, Atom)
+- assets: ticks, fees, leverage brackets, listing dates from ccxt
+"""
+
+app = typer.Typer(no_args_is_help=True, help=_HELP)
 app.command("import-facts")(facts.import_facts)
 app.command("poll")(facts.poll)
 app.command("compact")(facts.compact)
@@ -47,20 +59,26 @@ Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake. D
 @app.command("import")
 def import_(
     path: Annotated[
-        Path | None, typer.Argument(help="Recording: raw capture, capture of several connections, Tardis CSV; or .gz.")
+        Path | None, typer.Argument(help="Recording (raw, of several connections, Tardis CSV) or table (CSV, Parquet).")
     ] = None,
     instrument: Annotated[
-        str | None, typer.Option(help="venue:SYMBOL, e.g. binance_usdm:BTCUSDT. Default: all that the file names.")
+        str | None,
+        typer.Option(
+            help="venue:SYMBOL, e.g. binance_usdm:BTCUSDT; a table needs it, or venue:* for every symbol that it names."
+            " Default: all that a recording names."
+        ),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Import the tapes that come with the package.")] = False,
     tick: Annotated[str | None, typer.Option(help="Tick of an instrument that nothing else describes.")] = None,
     step: Annotated[str | None, typer.Option(help="Its quantity step.")] = None,
+    interval: Annotated[float | None, typer.Option(help="Width of a table's bars in seconds.")] = None,
     lake: Lake = None,
 ) -> None:
-    """Import recorded trades and books: sync the book, correct the clock, quarantine what cannot be trusted.
+    """Import a file, whatever it is: recorded trades and books, or a table of candles or derivatives data.
 
-    The form is found by looking: raw captures, our own recordings, captures of several connections (Binance, Bybit,
-    OKX, Coinbase, Kraken), Tardis CSV.
+    The form is found by looking, and said: raw captures, our own recordings, captures of several connections (Binance,
+    Bybit, OKX, Coinbase, Kraken), Tardis CSV; tables in CSV (plain, .gz, .zip) or Parquet. What cannot be trusted is
+    quarantined with its reason.
     """
     if sample:
         for name in SAMPLES:
@@ -68,6 +86,17 @@ def import_(
         return
     if path is None:
         raise ConfigError("give a recording, or --sample for the packaged tapes")
+    from cryptoai.data_universe.forms import form_of
+
+    form = form_of(path)
+    out.print(f"{path}: {form.text}", markup=False)
+    if form.table:
+        if instrument is None:
+            raise ConfigError(
+                f"{path} does not say its venue: give --instrument venue:SYMBOL, or venue:* for every symbol"
+            )
+        facts.import_facts(path, instrument, interval=interval, lake=lake)
+        return
     import_recordings(path, _lake(lake), instrument, (tick, step))
 
 
@@ -111,21 +140,22 @@ def inspect(
 
 def import_tape(source: Path, name: str, lake: Path) -> ImportReport:
     """Brings one capture into the lake; the report says what was kept, corrected and refused."""
-    from cryptoai.data_universe.asset_registry.registry import instrument
+    from cryptoai.data_universe.asset_registry.registry import of_lake
     from cryptoai.data_universe.lake import import_capture
+    from cryptoai.data_universe.market_microstructure.described import began
 
+    made = of_lake(lake).instrument(name, began(source))
     with progress(f"import {name}") as advance:
-        return import_capture(lake, source, instrument(name), lambda share: advance(100 * share, 100, "%"))
+        return import_capture(lake, source, made, lambda share: advance(100 * share, 100, "%"))
 
 
 def import_recordings(path: Path, lake: Path, wanted: str | None, grid: tuple[str | None, str | None]) -> None:
-    """Every instrument of a recording into the lake, saying which form it has."""
-    from cryptoai.data_universe.asset_registry.registry import INSTRUMENTS
+    """Every instrument of a recording into the lake, as the lake's registry knew it when the recording began."""
+    from cryptoai.data_universe.asset_registry.registry import of_lake
     from cryptoai.data_universe.importing import import_recording
-    from cryptoai.data_universe.market_microstructure.described import instruments_of
+    from cryptoai.data_universe.market_microstructure.described import began, instruments_of
 
-    form, instruments = instruments_of(path, INSTRUMENTS, wanted, _grid(*grid))
-    out.print(f"{path}: {form}")
+    _, instruments = instruments_of(path, of_lake(lake).known(began(path)), wanted, _grid(*grid))
     for each in instruments:
         with progress(f"import {each.id}") as advance:
             done = import_recording(lake, path, each, lambda share: advance(100 * share, 100, "%"))

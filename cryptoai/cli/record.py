@@ -50,7 +50,7 @@ def record(
     folder = tapes or root.parent / "tapes"
     _finish_old(folder, root)
     exchange = connect(venue)
-    instruments = tuple(_instrument(f"{venue}:{name}") for name in symbol)
+    instruments = tuple(_instrument(root, f"{venue}:{name}") for name in symbol)
     limits = Limits(sync_s=flush, store_s=store)
     asyncio.run(_record(exchange, instruments, (folder, root), limits, _seconds(duration)))
 
@@ -87,15 +87,17 @@ def _finish_old(folder: Path, root: Path) -> None:
         path.rename(path.with_suffix(".stored"))
 
 
-def _instrument(name: str) -> Instrument:
-    """From the registry, else as the venue describes it now."""
+def _instrument(root: Path, name: str) -> Instrument:
+    """As the lake's registry knows it now, else as the venue describes it."""
+    from cryptoai.core.clock import SystemClock
     from cryptoai.core.ids import parse_instrument
     from cryptoai.data_universe.adapters.ccxt_markets import CcxtMarkets
     from cryptoai.data_universe.adapters.ccxt_recorder import EXCHANGES
-    from cryptoai.data_universe.asset_registry.registry import INSTRUMENTS
+    from cryptoai.data_universe.asset_registry.registry import of_lake
 
-    if name in INSTRUMENTS:
-        return INSTRUMENTS[name]
+    known = of_lake(root).known(SystemClock().now_ns())
+    if name in known:
+        return known[name]
     venue, symbol = parse_instrument(name)
     for made in CcxtMarkets(EXCHANGES[venue][0]).describe().instruments:
         if made.symbol == symbol and made.venue.startswith(venue):

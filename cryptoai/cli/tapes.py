@@ -18,12 +18,13 @@ from cryptoai.core.errors import DataError
 from cryptoai.core.ids import content_hash
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe import lake, lake_facts
-from cryptoai.data_universe.asset_registry.registry import resolve
+from cryptoai.data_universe.asset_registry.history import Registry
+from cryptoai.data_universe.asset_registry.registry import Resolved, of_lake, resolve
 from cryptoai.data_universe.events import EventArray, Ints
 from cryptoai.data_universe.facts import Facts
 from cryptoai.data_universe.features import FACT_KINDS, Batch, FeatureEngine, batch
 
-__all__ = ["fingerprint", "grid", "load_feeds", "rows_of", "windows"]
+__all__ = ["fingerprint", "grid", "load_feeds", "resolved", "rows_of", "windows"]
 
 
 def load_feeds(config: Config, assets: Sequence[str]) -> tuple[Feed, ...]:
@@ -66,8 +67,35 @@ def fingerprint(feeds: Sequence[Feed]) -> str:
     return content_hash("|".join(part.fingerprint() for part in parts).encode(), 32)
 
 
+def resolved(root: Path, asset: str, available: Sequence[str]) -> Resolved:
+    """What an asset name means, each instrument as it was when its tape began; `available` are those with events.
+
+    DataError if nothing matches, or if what matches was not listed then.
+    """
+    known: dict[str, Instrument] = {}
+    registry = of_lake(root)
+    for name in available:
+        try:
+            known[name] = _at_its_time(root, registry, name)
+        except DataError:
+            if asset.strip().lower() in (name.lower(), name.split(":", 1)[-1].lower()):
+                raise
+    return resolve(asset, known, known)
+
+
+def _at_its_time(root: Path, registry: Registry, name: str) -> Instrument:
+    """As the lake's registry knew it, else as its tape describes it; the tick and step are those of the tape."""
+    tape = next(iter(lake.parts(root, name, [])), None)
+    if tape is None:
+        return registry.instrument(name)
+    if name not in registry.ids:
+        return tape.instrument
+    made = registry.instrument(name, tape.first)
+    return made.model_copy(update={"tick": tape.instrument.tick, "step": tape.instrument.step})
+
+
 def _feed(root: Path, asset: str, available: Sequence[str]) -> Feed:
-    found = resolve(asset, available)
+    found = resolved(root, asset, available)
     events = lake.read_events(root, found.traded)
     if len(events) == 0:
         raise DataError(f"{asset}: the tape of {found.traded.id} in {root} holds no rows; import it again")

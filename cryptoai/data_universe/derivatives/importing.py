@@ -27,7 +27,7 @@ from cryptoai.data_universe.facts import KINDS, Facts
 from cryptoai.data_universe.lake_facts import FactReport, write_facts
 from cryptoai.data_universe.lake_files import keep_lines
 
-__all__ = ["Source", "import_facts"]
+__all__ = ["Source", "import_facts", "kinds_in"]
 
 OnPiece = Callable[[int], None]
 _KEPT_LINES, _KEPT_BYTES = 1000, 1 << 20
@@ -47,6 +47,15 @@ class Source:
     kinds: tuple[str, ...] = ()
     """Found from the columns if empty."""
     how: How = field(default_factory=How)
+
+
+def kinds_in(path: Path) -> list[str]:
+    """The kinds that a table holds, by its columns; `DataError` if it is none, or has none that is known."""
+    for frame in pieces(path):
+        columns = recognised(frame.columns)
+        _check_time(path, frame, columns)
+        return kinds_of(columns, path.name)
+    raise DataError(f"{path} has a head and no rows")
 
 
 def import_facts(

@@ -50,7 +50,7 @@ def pieces(path: Path, malformed: Malformed = lambda _line, _reason, _text: None
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a CSV or Parquet file")
     try:
-        yield from _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path, malformed)
+        yield from _parquet(path) if _magic(path) == b"PAR1" else _csv(path, malformed)
     except (pa.ArrowException, OSError, UnicodeDecodeError, zipfile.BadZipFile, csv.Error, EOFError) as error:
         raise DataError(f"{path} cannot be read as a table ({error}); give a CSV or Parquet file") from error
 
@@ -85,8 +85,9 @@ def _csv(path: Path, malformed: Malformed) -> Iterator[pl.DataFrame]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    if path.suffix != ".zip":
-        return cast(IO[bytes], pa.input_stream(str(path), compression="detect"))
+    if _magic(path)[:2] != b"PK":
+        packed = "gzip" if _magic(path)[:2] == b"\x1f\x8b" else "detect"
+        return cast(IO[bytes], pa.input_stream(str(path), compression=packed))
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".csv")]
         if len(names) != 1:
@@ -111,6 +112,12 @@ class _Readable(io.RawIOBase):
 
 _QUESTION = "cryptoai-question"
 codecs.register_error(_QUESTION, lambda error: ("?", cast(UnicodeDecodeError, error).end))
+
+
+def _magic(path: Path) -> bytes:
+    """What a file is, whatever it is called."""
+    with path.open("rb") as raw:
+        return raw.read(4)
 
 
 def _first_line(raw: IO[bytes]) -> bytes:

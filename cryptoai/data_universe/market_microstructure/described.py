@@ -32,7 +32,7 @@ from cryptoai.data_universe.market_microstructure.messages import Break, Count, 
 from cryptoai.data_universe.market_microstructure.recording import MARK, started
 from cryptoai.data_universe.market_microstructure.venues.catalog import CAPTURE_NAMES, dialect
 
-__all__ = ["Grid", "described", "instruments_of"]
+__all__ = ["Grid", "began", "described", "instruments_of"]
 
 _LOOK = 20_000
 """Lines of a raw capture that are looked at to name its venue and symbols."""
@@ -66,8 +66,15 @@ def instruments_of(
         raise DataError(
             f"{path} ({source.form}) has no message that names an instrument; give --instrument venue:SYMBOL"
         )
+    if isinstance(source, TardisCapture) and source.table.only_facts:
+        brought = {each: _made(each, ("", ""), Contract.SPOT, (_UNIT, _UNIT)) for each in ids}
     found = {**{name: _refined(made, units.get(name, _NO_UNITS)) for name, made in brought.items()}, **known}
     return source.form, [described(each, found, grid) for each in ids]
+
+
+def began(path: Path) -> int | None:
+    """Local time in ns of the first line that has one; None if none of the first lines does."""
+    return next((each.local for each in islice(open_source(path).envelopes(), _LOOK) if each.local > 0), None)
 
 
 def described(name: str, known: Mapping[str, Instrument], grid: Grid | None) -> Instrument:

@@ -26,11 +26,14 @@ from cryptoai.data_universe.market_microstructure.messages import Break, Ignored
 from cryptoai.data_universe.market_microstructure.tardis import TardisFile, is_tardis
 from cryptoai.data_universe.market_microstructure.venues.catalog import CAPTURE_NAMES
 
-__all__ = ["ConnectionCapture", "Envelope", "RawCapture", "Source", "TardisCapture", "open_source"]
+__all__ = ["CONNECTION_LINE", "ConnectionCapture", "Envelope", "RawCapture", "Source", "TardisCapture", "open_source"]
 
 _MEMBER = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_.\-]*?)(?P<part>\.(?:ws|http)\.\d+)?\.(?P<run>\d+)(?:\.gz)?")
 _OWN = re.compile(rb"(?P<time>\d+(?:\.\d+)?): ?(?P<body>.*)", re.DOTALL)
 _URL = re.compile(rb"(?P<url>\w+://\S+) (?P<way><->|<-|->) (?P<time>\d+(?:\.\d+)?)(?:: ?(?P<body>.*))?", re.DOTALL)
+
+CONNECTION_LINE = re.compile(rb"(?:%b)|(?:%b)" % (rb"\d+\.\d+: .*", rb"\w+://\S+ (?:<->|<-|->) \d.*"), re.DOTALL)
+"""Looks like a line of a capture of several connections."""
 
 
 class Envelope(NamedTuple):

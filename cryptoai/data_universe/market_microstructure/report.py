@@ -66,7 +66,7 @@ class ImportReport(BaseModel):
             f"rows: {_counts(self.rows)}",
             _clock(self.clock_error_s),
         ]
-        if not self.has_book:
+        if self.total_rows and not self.has_book:
             lines.append("no depth snapshot joins the updates: the book is unknown throughout")
         if self.gaps:
             why = f" ({_counts(self.holes)})" if self.holes else ""

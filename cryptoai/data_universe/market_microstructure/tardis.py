@@ -39,6 +39,11 @@ class TardisFile:
         self._names = next(csv.reader([self.file.first_line().decode()]))
         self._make = self._maker()
 
+    @property
+    def only_facts(self) -> bool:
+        """Whether it tells of funding, marks, open interest or liquidations alone: no prices on a grid."""
+        return self._make in (_derivative, _forced)
+
     def venue(self) -> tuple[str, str]:
         """Exchange and symbol of the first row, as the file names them."""
         for row in self._rows(None):
