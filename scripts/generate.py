@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from cryptoai.core.config import Config, Section
 from cryptoai.data_universe import lake_docs, schema_docs
+from cryptoai.risk_engine import risk_docs
 from operators.api import crd, docs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +107,7 @@ OUTPUTS: list[tuple[Path, Callable[[], str]]] = [
     (Path("docs/configuration.md"), configuration_md),
     (Path("docs/features.md"), schema_docs.render),
     (Path("docs/data-lake.md"), lake_docs.render),
+    (Path("docs/risk.md"), risk_docs.render),
     (Path("charts/cryptoai/crds/tradingbots.yaml"), crd.crd_yaml),
     (Path("docs/tradingbot.md"), docs.render),
 ]

@@ -29,7 +29,7 @@ from cryptoai.core.ids import content_hash
 from cryptoai.core.logging import configure_logging
 from cryptoai.core.messages import AccountView, Conditions, Inference, Quote
 from cryptoai.core.state import StateVector
-from cryptoai.risk_engine.kill_switch import KillState, KillSwitch
+from cryptoai.risk_engine.kill_switch import KillAction, KillState, KillSwitch
 
 if TYPE_CHECKING:
     from cryptoai.cli.bot import Bell, Bot, Stopping
@@ -110,9 +110,9 @@ class SharedKillSwitch(KillSwitch):
         with self._lock:
             return super().refresh()
 
-    def engage(self, reason: str, by: str, time: int) -> KillState:
+    def engage(self, reason: str, by: str, time: int, action: KillAction = KillAction.FLATTEN) -> KillState:
         with self._lock:
-            return super().engage(reason, by, time)
+            return super().engage(reason, by, time, action)
 
     def release(self, reason: str, by: str, time: int) -> KillState:
         with self._lock:

@@ -12,11 +12,12 @@ sent (invariant 5); nothing but what the judge minted is sent (invariant 1).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from cryptoai.core.bundle import canonical_json
-from cryptoai.core.clock import MS, SECOND
+from cryptoai.core.clock import MS
 from cryptoai.core.config import Config
 from cryptoai.core.errors import DataError, InvariantError, PermanentError, TransientError, VenueError
 from cryptoai.core.ids import content_hash
@@ -24,21 +25,21 @@ from cryptoai.core.instruments import Instrument
 from cryptoai.core.journal import Record
 from cryptoai.core.messages import (
     AccountView,
-    Alert,
     Fill,
     Funding,
     Liquidation,
+    OrderRequest,
     OrderStatus,
     OrderUpdate,
     Quote,
     Severity,
     Side,
-    Verdict,
 )
 from cryptoai.core.money import Money, Quantity
 from cryptoai.core.state import StateVector
 from cryptoai.execution import kinds
 from cryptoai.execution.account import Account
+from cryptoai.execution.alerts import Alerts, line, plain
 from cryptoai.execution.orders import Order, Orders
 from cryptoai.execution.ports import JournalSink, Market, Model, Venue
 from cryptoai.execution.proposing import Thought, propose, refusal
@@ -47,9 +48,10 @@ from cryptoai.execution.replay import Past
 from cryptoai.execution.replay import replay as rebuild
 from cryptoai.execution.surroundings import Surroundings
 from cryptoai.risk_engine.approved import ApprovedOrder
-from cryptoai.risk_engine.judge import DENIED, judge
-from cryptoai.risk_engine.kill_switch import KillSwitch
-from cryptoai.risk_engine.limits import drawdown_breach
+from cryptoai.risk_engine.emergency import Emergency, Event, Stage
+from cryptoai.risk_engine.judge import judge
+from cryptoai.risk_engine.kill_switch import KillAction, KillState, KillSwitch
+from cryptoai.risk_engine.limits import daily_loss_breach, drawdown_breach
 from cryptoai.risk_engine.situation import Context
 
 __all__ = ["Kernel"]
@@ -89,12 +91,13 @@ class Kernel:
     def __post_init__(self) -> None:
         if not self.instruments or len({i.id for i in self.instruments}) != len(self.instruments):
             raise InvariantError("a kernel needs at least one instrument, each once")
+        self._emergency = Emergency()
         self._take(rebuild((), self.bot, self.instruments, Money(Decimal(str(self.config.execution.initial_cash)))))
         self._interval = self.config.execution.decision_interval_ms * MS
         self._ttl = self.config.execution.order_ttl_ms * MS
-        self._episodes: set[str] = set()
+        self._alerts = Alerts(self.journal)
         self._started = False
-        self._flat = self._reconciled = False
+        self._reconciled = False
         self._now = self._next = self._origin = 0
         size = self.config.model.context
         self._history: dict[str, deque[StateVector]] = {i.id: deque(maxlen=size) for i in self.instruments}
@@ -113,7 +116,7 @@ class Kernel:
         self._now = past.last_time
         if past.killed is not None and self.kill_switch.state.time < past.killed[0]:
             time, reason, by = past.killed
-            self.kill_switch.engage(reason, by, time)
+            self.kill_switch.engage(reason, by, time, past.action)
 
     def step(self, now_ns: int) -> None:
         """Brings the bot to `now_ns`; may be called as often as wanted, decisions keep their interval."""
@@ -210,11 +213,17 @@ class Kernel:
 
     def _clear(self) -> None:
         """On every start: what is open is taken over and cancelled, so that its last news comes."""
-        for request in adoptable(self.orders, self.account, self.venue.open_orders(self._now)):
-            self.orders.add(request, OrderStatus.OPEN)
-            self._alert(Severity.WARNING, "order_adopted", f"{request.client_order_id} was open at the venue")
+        self._take_over(self.venue.open_orders(self._now))
         for order in self.orders.open():
             self._cancel(order)
+
+    def _take_over(self, there: Sequence[OrderRequest]) -> bool:
+        """Adopts what is open at the venue and ours, but not in the journal; whether there was any."""
+        found = adoptable(self.orders, self.account, there)
+        for request in found:
+            self.orders.add(request, OrderStatus.OPEN)
+            self._alert(Severity.WARNING, "order_adopted", f"{request.client_order_id} was open at the venue")
+        return bool(found)
 
     def _reconcile(self) -> None:
         """Once nothing is open: the venue's word against the journal's. Until then nothing is sent."""
@@ -252,49 +261,101 @@ class Kernel:
     def _guard(self) -> None:
         """The switch first, so that a person's release is not undone by the drawdown that it forgives."""
         self._obey_switch()
-        breach = drawdown_breach(self.account.equity(), self.account.peak, self.config.risk)
-        if breach is not None and not self._killed:
-            self.kill_switch.engage(f"drawdown {breach.wanted} reached {breach.allowed}", "risk engine", self._now)
+        reason = self._fallen()
+        if reason and not self._emergency.flattens:
+            self._engage(reason)
             self._obey_switch()
-        if self._killed:
-            self._verify_flat()
+        while self._emergency.active and (event := self._protect()) is not None:
+            self._move(event)
+
+    def _fallen(self) -> str:
+        """Why the switch must be engaged, or nothing; a drawdown that cannot be told is one."""
+        try:
+            breach = drawdown_breach(self.account.equity(), self.account.peak, self.config.risk)
+        except (PermanentError, ArithmeticError, LookupError, TypeError) as error:
+            return f"the drawdown cannot be told: {line(error)}"
+        return f"drawdown {breach.wanted} reached {breach.allowed}" if breach is not None else ""
+
+    def _engage(self, reason: str) -> None:
+        try:
+            self.kill_switch.engage(reason, "risk engine", self._now)
+        except DataError as error:
+            self._alert(Severity.CRITICAL, "kill_not_saved", f"engaged in memory only: {line(error)}")
 
     def _obey_switch(self) -> None:
+        """Engaged is obeyed, a release only if a named person gave a reason."""
         state = self.kill_switch.refresh()
-        if state.engaged and not self._killed:
-            self._on_kill(state.reason, state.by)
-        elif self._killed and not state.engaged:
+        if state.engaged and not self._emergency.active:
+            self._on_kill(state)
+        elif state.engaged:
+            self._move(Event.ENGAGED, state.action)
+        elif self._emergency.active and state.by.strip() and state.reason.strip():
             self._on_release(state.reason, state.by)
+        elif self._emergency.active:
+            self._engage("the switch was released without a name and a reason")
 
-    def _on_kill(self, reason: str, by: str) -> None:
-        self._killed, self._flat, self._next = True, False, self._now
-        self._write(kinds.KILL, {"reason": reason, "by": by})
-        self._alert(Severity.CRITICAL, "kill", f"{by}: {reason}; flattening, only reducing orders pass")
-        for order in self.orders.open():
-            self._cancel(order)
+    def _on_kill(self, state: KillState) -> None:
+        flatten = state.action is KillAction.FLATTEN
+        then = "flattening, only reducing orders pass" if flatten else "cancelling, positions may only shrink"
+        self._write(kinds.KILL, {"reason": state.reason, "by": state.by})
+        self._alert(Severity.CRITICAL, "kill", f"{state.by}: {state.reason}; {then}")
+        self._move(Event.ENGAGED, state.action)
 
     def _on_release(self, reason: str, by: str) -> None:
         self._record_equity()
-        self._killed = False
         self._write(kinds.RELEASE, {"reason": reason, "by": by})
+        self._move(Event.RELEASED)
         self.account.forgive_drawdown()
         for history in self._history.values():
             history.clear()
 
-    def _verify_flat(self) -> None:
+    def _move(self, event: Event, action: KillAction = KillAction.FLATTEN) -> None:
+        """The emergency protocol's next stage, journalled; flattening decides at once."""
+        was, now = self._emergency, self._emergency.after(event, action)
+        if was == now:
+            return
+        self._emergency = now
+        self._write(kinds.EMERGENCY, {"from": was.stage, "to": now.stage, "event": event, "action": now.action})
+        if now.stage is Stage.FLATTENING:
+            self._next = self._now
+        elif now.stage is Stage.HALTED and now.flattens:
+            self._alert(Severity.INFO, "flat_verified", "the venue holds no position of this bot")
+        elif now.stage is Stage.HALTED:
+            self._alert(Severity.INFO, "cancel_verified", "no order is open; positions are kept and may only shrink")
+
+    def _protect(self) -> Event | None:
+        """Does the work of the stage; what it saw, or None while there is nothing new."""
+        stage, flattens = self._emergency.stage, self._emergency.flattens
+        if stage in (Stage.CANCELLING, Stage.FLATTENING):
+            for order in self.orders.open():
+                if stage is Stage.CANCELLING or not order.request.reduce_only:
+                    self._cancel(order)
+        left = bool(self.orders.open()) or (flattens and bool(self.account.quantities()))
+        if stage is Stage.CANCELLING and flattens:
+            return Event.ASKED
+        if stage in (Stage.CANCELLING, Stage.FLATTENING):
+            return None if left else Event.CLEAR
+        if left:
+            return Event.LEFT
+        return self._verify() if stage is Stage.VERIFYING else None
+
+    def _verify(self) -> Event | None:
         """Flat is what the venue says is flat; a rest that only the venue knows is taken over and flattened too."""
-        if self.account.quantities() or self.orders.open():
-            self._flat = False
-        elif not self._flat:
-            gaps = self.account.differences(self.venue.positions(self._now))
-            known = {name: gap for name, gap in gaps.items() if name in self.account.marks}
-            self._flat = not gaps
-            self._episode("position_mismatch", bool(gaps), Severity.CRITICAL, f"the venue still holds {_plain(gaps)}")
-            if self._flat:
-                self._alert(Severity.INFO, "flat_verified", "the venue holds no position of this bot")
-            if known and not self.blocked:
-                self._adopt(known)
-                self._next = self._now
+        try:
+            there, held = self.venue.open_orders(self._now), self.venue.positions(self._now)
+        except (TransientError, PermanentError) as error:
+            self._episode("verification_failed", True, Severity.CRITICAL, f"the venue cannot be asked: {line(error)}")
+            return None
+        self._episode("verification_failed", False, Severity.CRITICAL, "")
+        gaps = self.account.differences(held)
+        known = {name: gap for name, gap in gaps.items() if name in self.account.marks}
+        self._episode("position_mismatch", bool(gaps), Severity.CRITICAL, f"the venue still holds {plain(gaps)}")
+        if self._take_over(there):
+            return Event.LEFT
+        if known and not self.blocked:
+            self._adopt(known)
+            return Event.LEFT
+        return None if gaps else Event.CONFIRMED
 
     def _expire(self) -> None:
         for order in self.orders.open():
@@ -302,15 +363,16 @@ class Kernel:
                 self._cancel(order)
 
     def _cancel(self, order: Order) -> None:
+        name = order.request.client_order_id
         if order.cancel_asked:
             return
         try:
-            self.venue.cancel(order.request.client_order_id, self._now)
+            self.venue.cancel(name, self._now)
             order.cancel_asked = True
         except VenueError as error:
-            self._close(order, OrderStatus.CANCELLED, f"the venue does not know it: {_line(error)}")
+            self._close(order, OrderStatus.CANCELLED, f"the venue does not know it: {line(error)}")
         except TransientError as error:
-            self._alert(Severity.WARNING, "venue_unavailable", f"cancel of {order.request.client_order_id}: {error}")
+            self._episode(f"venue_unavailable {name}", True, Severity.WARNING, f"cancel of {name}: {line(error)}")
 
     # ------------------------------------------------------------------ decide
 
@@ -318,6 +380,9 @@ class Kernel:
         self._next = self._now + self._interval - (self._now - self._origin) % self._interval
         self._record_equity()
         self._around.observe(self.account)
+        lost = daily_loss_breach(self.account.equity(), self.account.day_start, self.config.risk)
+        message = f"lost {lost.wanted} since 00:00 UTC, {lost.allowed} is allowed" if lost is not None else ""
+        self._episode("daily_loss", bool(lost), Severity.WARNING, message)
         for instrument in self.instruments:
             self._decide(instrument)
 
@@ -327,7 +392,7 @@ class Kernel:
         thought = self._think(instrument.id, quote, view)
         number, self.decisions = self.decisions, self.decisions + 1
         proposal = propose(
-            thought, number, self._now, instrument.id, self.revision, self.config.risk, at_once=self._killed
+            thought, number, self._now, instrument.id, self.revision, self.config.risk, at_once=self._emergency.flattens
         )
         body = {"decision": number, "instrument": instrument.id, "state_hash": proposal.state_hash}
         inference = thought.inference.body() if thought.inference is not None else None
@@ -336,7 +401,8 @@ class Kernel:
         verdict, order = judge(proposal, quote, view, self.config.risk, self.config.execution, instrument, context)
         self._write(kinds.VERDICT, verdict.body())
         self._around.judged(verdict, thought.trusted)
-        self._tell(instrument.id, quote, thought, verdict)
+        closing = self._emergency.flattens
+        self._alerts.judged(self._now, quote, thought, verdict, self.config.risk, closing=closing)
         if order is not None:
             self._submit(order)
 
@@ -345,38 +411,30 @@ class Kernel:
         try:
             state = self.market.state(instrument, self._now, view)
         except (TransientError, PermanentError) as error:
-            return Thought(None, None, f"no state: {_line(error)}")
+            return Thought(None, None, f"no state: {line(error)}")
         history = self._history[instrument]
         history.append(state)
-        if self._killed or quote is None:
-            return Thought(state, None, "kill switch engaged" if self._killed else "no quote is known")
+        if self._emergency.flattens or quote is None:
+            return Thought(state, None, "kill switch engaged" if self._emergency.flattens else "no quote is known")
         try:
             inference = self.model.decide(tuple(history))
         except (TransientError, PermanentError, ValueError, OSError) as error:
-            return Thought(state, None, f"model unavailable: {_line(error)}")
+            return Thought(state, None, f"model unavailable: {line(error)}")
         return Thought(state, inference, refusal(inference, state, self.revision))
 
     def _context(self, instrument: str, thought: Thought) -> Context:
         conditions = self.market.conditions(thought.state) if thought.state is not None else None
         books = self.account, self.orders
         context = self._around.context(self.bot, instrument, self._now, books, thought.trusted, conditions)
+        flattens = self._emergency.flattens
+        waiting = (o for o in self.orders.open(instrument) if not flattens or o.request.reduce_only)
         return replace(
             context,
-            kill=self._killed,
-            open_order=any(not (self._killed and o.cancel_asked) for o in self.orders.open(instrument)),
+            kill=self._emergency.active,
+            hold=self._emergency.keeps,
+            open_order=any(not (flattens and o.cancel_asked) for o in waiting),
             unreconciled=self.blocked or not self._reconciled,
         )
-
-    def _tell(self, instrument: str, quote: Quote | None, thought: Thought, verdict: Verdict) -> None:
-        """Alerts, once per episode."""
-        age = self._now - quote.known_at if quote is not None else None
-        stale = age is None or age > self.config.risk.max_data_age_s * SECOND
-        since = f"since {quote.known_at}" if quote is not None else "since the start"
-        self._episode(f"stale_data {instrument}", stale, Severity.WARNING, f"no new quote of {instrument} {since}")
-        unavailable = thought.safe is not None and not self._killed and quote is not None
-        self._episode(f"model_unavailable {instrument}", unavailable, Severity.WARNING, f"safe action: {thought.safe}")
-        denied = [b.allowed for b in verdict.bounds if b.limit == DENIED]
-        self._episode(f"risk_denial {instrument}", bool(denied), Severity.WARNING, f"{instrument}: {denied}")
 
     def _submit(self, order: ApprovedOrder) -> None:
         request = order.request
@@ -388,9 +446,9 @@ class Kernel:
         try:
             self.venue.submit(order, self._now)
         except VenueError as error:
-            self._close(entry, OrderStatus.REJECTED, _line(error))
+            self._close(entry, OrderStatus.REJECTED, line(error))
         except TransientError as error:
-            self._alert(Severity.WARNING, "venue_unavailable", f"order {request.client_order_id}: {_line(error)}")
+            self._alert(Severity.WARNING, "venue_unavailable", f"order {request.client_order_id}: {line(error)}")
 
     # ------------------------------------------------------------------ records
 
@@ -398,7 +456,8 @@ class Kernel:
         self.account, self.orders = past.account, past.orders
         self.decisions, self.fills = past.decisions, past.fills
         self._around = Surroundings(self.config.risk, past.adding, past.stopped)
-        self._killed = past.killed is not None
+        standing = past.killed is not None
+        self._emergency = Emergency(Stage.CANCELLING, past.action) if standing else Emergency()
 
     def _start_body(self) -> dict[str, object]:
         return {
@@ -429,23 +488,10 @@ class Kernel:
         self._write(kinds.EQUITY, self.account.observe(self._now).body())
 
     def _alert(self, severity: Severity, name: str, message: str) -> None:
-        self._write(kinds.ALERT, Alert(time=self._now, severity=severity, name=name, message=message).body())
+        self._alerts.tell(self._now, severity, name, message)
 
     def _episode(self, key: str, active: bool, severity: Severity, message: str) -> None:
-        """An alert when something begins; none while it lasts."""
-        if active and key not in self._episodes:
-            self._alert(severity, key.split(" ", 1)[0], message)
-            self._episodes.add(key)
-        elif not active:
-            self._episodes.discard(key)
+        self._alerts.episode(self._now, key, active, severity, message)
 
     def _write(self, kind: str, body: dict[str, object]) -> None:
         self.journal.append(kind, self._now, body)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _plain(gaps: dict[str, Quantity]) -> str:
-    return ", ".join(f"{gap} {name}" for name, gap in gaps.items())

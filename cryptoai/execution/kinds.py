@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ALERT",
     "DECISION",
+    "EMERGENCY",
     "END",
     "EQUITY",
     "FILL",
@@ -46,5 +47,7 @@ KILL = "kill"
 """{reason, by}."""
 RELEASE = "release"
 """{reason, by}."""
+EMERGENCY = "emergency"
+"""{from, to, event, action}; a transition of the emergency protocol."""
 END = "end"
 """{decisions, fills}; a journal without it was cut off."""

@@ -18,6 +18,7 @@ from cryptoai.execution import kinds
 from cryptoai.execution.account import Account
 from cryptoai.execution.orders import Orders
 from cryptoai.execution.surroundings import STOP_LOSS
+from cryptoai.risk_engine.kill_switch import KillAction
 
 __all__ = ["Past", "replay"]
 
@@ -25,7 +26,7 @@ __all__ = ["Past", "replay"]
 @dataclass(slots=True)
 class Past:
     """adding: times (ns) of the orders that added exposure; stopped: time of each instrument's last stop loss; killed:
-    time, reason and author of a kill still standing."""
+    time, reason and author of a kill still standing, `action` what it does."""
 
     account: Account
     orders: Orders
@@ -34,6 +35,7 @@ class Past:
     adding: list[int] = field(default_factory=list)
     stopped: dict[str, int] = field(default_factory=dict)
     killed: tuple[int, str, str] | None = None
+    action: KillAction = KillAction.FLATTEN
     last_time: int = 0
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
@@ -85,7 +87,10 @@ class Past:
         self.account.fill(Liquidation.model_validate(record.body))
 
     def _kill(self, record: Record) -> None:
-        self.killed = (record.time, record.body["reason"], record.body["by"])
+        self.killed, self.action = (record.time, record.body["reason"], record.body["by"]), KillAction.FLATTEN
+
+    def _emergency(self, record: Record) -> None:
+        self.action = KillAction(record.body["action"])
 
     def _release(self, _record: Record) -> None:
         self.killed = None
@@ -110,6 +115,7 @@ _HANDLERS: dict[str, Callable[[Past, Record], None]] = {
     kinds.EQUITY: Past._audit,
     kinds.KILL: Past._kill,
     kinds.RELEASE: Past._release,
+    kinds.EMERGENCY: Past._emergency,
 }
 
 

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cryptoai.core.errors import DataError
 
-__all__ = ["KillState", "KillSwitch"]
+__all__ = ["KillAction", "KillState", "KillSwitch"]
+
+
+class KillAction(StrEnum):
+    """`flatten`: cancel all orders and close all positions. `cancel`: cancel all orders; positions may only shrink."""
+
+    FLATTEN = "flatten"
+    CANCEL = "cancel"
 
 
 class KillState(BaseModel):
-    """Who set the switch, when (ns UTC) and why."""
+    """Who set the switch, when (ns UTC), why, and what is to happen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +35,7 @@ class KillState(BaseModel):
     reason: str = ""
     by: str = ""
     time: int = Field(default=0, ge=0)
+    action: KillAction = KillAction.FLATTEN
 
 
 class KillSwitch:
@@ -62,11 +71,17 @@ class KillSwitch:
             self._state = KillState(engaged=True, by="kill switch", reason=_unreadable(self.path, error))
         return self._state
 
-    def engage(self, reason: str, by: str, time: int) -> KillState:
-        """Latches; the first reason stays. DataError if it cannot be saved (it is engaged in memory all the same)."""
-        if self._state.engaged:
+    def engage(self, reason: str, by: str, time: int, action: KillAction = KillAction.FLATTEN) -> KillState:
+        """Latches; the first reason stays, and the action may only become stricter.
+
+        DataError if it cannot be saved (it is engaged in memory all the same).
+        """
+        if not self._state.engaged:
+            self._state = KillState(engaged=True, reason=reason, by=by, time=time, action=action)
+        elif self._state.action is KillAction.CANCEL and action is KillAction.FLATTEN:
+            self._state = self._state.model_copy(update={"action": action})
+        else:
             return self._state
-        self._state = KillState(engaged=True, reason=reason, by=by, time=time)
         self._write(self._state)
         return self._state
 

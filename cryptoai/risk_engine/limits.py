@@ -17,7 +17,7 @@ from cryptoai.core.messages import Bound
 from cryptoai.core.money import Money
 from cryptoai.risk_engine.situation import BPS, HALF, ZERO, Peer, Situation, exact
 
-__all__ = ["LIMITS", "Cap", "drawdown_breach"]
+__all__ = ["LIMITS", "Cap", "daily_loss_breach", "drawdown_breach"]
 
 
 class Cap(NamedTuple):
@@ -72,9 +72,8 @@ def drawdown(s: Situation) -> Cap | None:
 
 def daily_loss(s: Situation) -> Cap | None:
     """At max_daily_loss_pct below the equity of 00:00 UTC: reduce-only."""
-    start, limit = s.context.day_start_equity.value, exact(s.limits.max_daily_loss_pct)
-    loss = (start - s.equity) / start if start > 0 else Decimal(1)
-    return Cap(s.keep, _text(loss), _text(limit)) if loss >= limit else None
+    bound = _lost(s.context.day_start_equity.value, s.equity, s.limits)
+    return Cap(s.keep, bound.wanted, bound.allowed) if bound else None
 
 
 def stop_loss(s: Situation) -> Cap | None:
@@ -172,8 +171,8 @@ def order_rate(s: Situation) -> Cap | None:
 
 
 def kill_switch(s: Situation) -> Cap | None:
-    """Engaged: reduce-only, and what reduces goes at once (invariant 3)."""
-    return Cap(s.keep, "engaged", "reduce-only", urgent=True) if s.context.kill else None
+    """Engaged: reduce-only, and what reduces goes at once (invariant 3) unless positions are to be kept."""
+    return Cap(s.keep, "engaged", "reduce-only", urgent=not s.context.hold) if s.context.kill else None
 
 
 def black_swan(s: Situation) -> Cap | None:
@@ -260,6 +259,17 @@ def _fall(peak: Decimal, equity: Decimal, limits: RiskConfig) -> Bound | None:
     limit = exact(limits.max_drawdown_pct)
     fall = (peak - equity) / peak if peak > 0 and equity > 0 else Decimal(1)
     return Bound(limit="drawdown", wanted=_text(fall), allowed=_text(limit)) if fall >= limit else None
+
+
+def _lost(start: Decimal, equity: Decimal, limits: RiskConfig) -> Bound | None:
+    limit = exact(limits.max_daily_loss_pct)
+    loss = (start - equity) / start if start > 0 else Decimal(1)
+    return Bound(limit="daily_loss", wanted=_text(loss), allowed=_text(limit)) if loss >= limit else None
+
+
+def daily_loss_breach(equity: Money, day_start: Money, limits: RiskConfig) -> Bound | None:
+    """The bound that makes everything reduce-only until 00:00 UTC, or None."""
+    return _lost(day_start.value, equity.value, limits)
 
 
 def drawdown_breach(equity: Money, peak: Money, limits: RiskConfig) -> Bound | None:

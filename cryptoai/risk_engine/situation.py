@@ -42,9 +42,9 @@ class Context:
 
     other_notional: gross notional of all other instruments at their marks, settlement currency; orders_last_minute:
     orders of the last 60 s that added exposure; es99_bps and anomaly: from the inference, None if there was none;
-    conditions: of the market, None if unknown; peers: the other instruments one by one; cooling: a stop loss closed
-    this instrument a moment ago; open_order: an order of this instrument is not final; unreconciled: the venue shows
-    something that the journal does not explain.
+    kill: the switch is engaged; hold: it is, and positions are kept; conditions: of the market, None if unknown; peers:
+    the other instruments one by one; cooling: a stop loss closed this instrument a moment ago; open_order: an order of
+    this instrument is not final; unreconciled: the venue shows something that the journal does not explain.
     """
 
     bot: str
@@ -55,6 +55,7 @@ class Context:
     anomaly: float | None = None
     alarm: bool = False
     kill: bool = False
+    hold: bool = False
     open_order: bool = False
     unreconciled: bool = False
     conditions: Conditions | None = None

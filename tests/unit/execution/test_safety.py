@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cryptoai.core.errors import DataError, TransientError
 from cryptoai.core.messages import Side
 from cryptoai.core.money import Money, Quantity
-from cryptoai.risk_engine.kill_switch import KillSwitch
+from cryptoai.risk_engine.kill_switch import KillAction, KillSwitch
 from cryptoai.testing.fakes import FakeVenue, approved_order, make_inference, make_instrument, make_quote
 
 SECOND = 1_000_000_000
@@ -167,3 +168,140 @@ def test_a_foreign_order_blocks_and_ours_is_adopted(world: Worlds) -> None:
     other.run(1)
     assert other.kernel.blocked
     assert other.bodies("order") == []
+
+
+def stages(bot: Any) -> list[str]:
+    return [body["to"] for body in bot.bodies("emergency")]
+
+
+def test_every_stage_is_journalled(world: Worlds) -> None:
+    """From running to halted and back, each transition is a record."""
+    bot = world(script=lambda _: 0.5)
+    bot.run(1)
+    bot.switch.engage("test", "Ada", bot.now)
+    bot.run(4)
+    assert stages(bot) == ["cancelling", "flattening", "verifying", "halted"]
+    bot.switch.release("done", "Ada", bot.now)
+    bot.run(4.2)
+    assert bot.bodies("emergency")[-1] == {"from": "halted", "to": "running", "event": "released", "action": "flatten"}
+
+
+def test_cancel_keeps_the_position_and_lets_it_shrink(world: Worlds) -> None:
+    """The model goes on: what it adds is refused, what it reduces passes, at the touch like any order."""
+    wanted = iter([0.5, 0.5, 0.9, 0.9, 0.3])
+    bot = world(script=lambda _: next(wanted, 0.3), switch=KillSwitch())
+    bot.run(1.5)
+    held = bot.kernel.account.quantities()[NAME]
+    bot.switch.engage("looking", "Ada", bot.now, KillAction.CANCEL)
+    bot.run(3.5)
+    assert stages(bot) == ["cancelling", "verifying", "halted"]
+    assert bot.kernel.account.quantities() == {NAME: held}
+    assert bot.alerts() == ["kill", "cancel_verified"]
+    bot.run(5)
+    last = bot.bodies("order")[-1]
+    assert (last["reduce_only"], last["kind"]) == (True, "limit")
+    assert Quantity.zero() < bot.kernel.account.quantities()[NAME] < held
+
+
+def test_a_drawdown_makes_cancel_flatten(world: Worlds) -> None:
+    """Kept positions that fall too far are closed after all."""
+    bot = world(*FALL, overrides=BOLD, script=lambda _: 1.0)
+    bot.run(1.5)
+    bot.switch.engage("looking", "Ada", bot.now, KillAction.CANCEL)
+    bot.run(8)
+    assert bot.kernel.account.quantities() == {}
+    assert bot.switch.state.action is KillAction.FLATTEN
+    assert stages(bot)[-1] == "halted"
+    assert bot.alerts()[-1] == "flat_verified"
+
+
+def test_the_action_survives_a_restart(world: Worlds, tmp_path: Path) -> None:
+    """From the journal alone: positions that were to be kept are not closed by a lost switch file."""
+    bot = world(switch=KillSwitch(tmp_path / "one.json"), script=lambda _: 0.5)
+    bot.run(1.5)
+    bot.switch.engage("looking", "Ada", bot.now, KillAction.CANCEL)
+    bot.run(3)
+    bot.switch = KillSwitch(tmp_path / "two.json")
+    bot.restart()
+    bot.run(6)
+    assert bot.switch.state.action is KillAction.CANCEL
+    assert bot.kernel.account.quantities()
+
+
+def test_nobody_releases_without_a_name(world: Worlds, tmp_path: Path) -> None:
+    """A file that merely says released (a new one in the place of a lost one) is no release: it is engaged again."""
+    path = tmp_path / "kill.json"
+    bot = world(switch=KillSwitch(path), script=lambda _: 0.5)
+    bot.run(1)
+    bot.switch.engage("test", "Ada", bot.now)
+    bot.run(3)
+    path.write_text('{"engaged":false}')
+    bot.run(5)
+    assert bot.bodies("release") == []
+    assert stages(bot)[-1] == "halted"
+    assert KillSwitch(path).engaged
+
+
+def test_a_venue_that_cannot_be_asked_verifies_nothing(world: Worlds) -> None:
+    """It stays in VERIFYING, tells it once, and goes on when the venue answers."""
+    down = [True]
+
+    class Silent(FakeVenue):
+        def positions(self, now_ns: int) -> dict[str, Quantity]:
+            if down[0] and bot.switch.engaged:
+                raise TransientError("no answer")
+            return FakeVenue.positions(self, now_ns)
+
+    bot = world(script=lambda _: 0.5)
+    bot.kernel.venue = bot.venue = Silent(bot.market, {NAME: make_instrument()}, bot.latency)
+    bot.run(1)
+    bot.switch.engage("test", "Ada", bot.now)
+    bot.run(4)
+    assert stages(bot)[-1] == "verifying"
+    assert bot.alerts() == ["kill", "verification_failed"]
+    down[0] = False
+    bot.run(4.5)
+    assert stages(bot)[-1] == "halted"
+
+
+def test_orders_that_cannot_be_cancelled_do_not_stop_the_flattening(world: Worlds) -> None:
+    """With the cancels failing, the position goes all the same, and it halts when the venue takes cancels again."""
+    down = [True]
+
+    class Deaf(FakeVenue):
+        def cancel(self, client_order_id: str, now_ns: int) -> None:
+            if down[0]:
+                raise TransientError("no answer")
+            FakeVenue.cancel(self, client_order_id, now_ns)
+
+    bot = world(script=lambda s: make_inference(0.5 if s.known_at < START + 2 * SECOND else 0.9, timing=-1.0))
+    bot.kernel.venue = bot.venue = Deaf(bot.market, {NAME: make_instrument()}, bot.latency)
+    bot.venue._positions[NAME] = Quantity(3)
+    bot.run(0.2)
+    bot.kernel.accept("opened by hand", "Ada")
+    bot.run(1.2)
+    assert bot.venue.open_orders(bot.now)
+    bot.switch.engage("test", "Ada", bot.now)
+    bot.run(3)
+    assert bot.venue.positions(bot.now) == {}
+    assert stages(bot)[-1] == "flattening"
+    assert bot.alerts().count("venue_unavailable") == 1
+    down[0] = False
+    bot.run(4)
+    assert bot.venue.open_orders(bot.now) == []
+    assert stages(bot)[-1] == "halted"
+
+
+def test_a_switch_that_cannot_be_saved_still_flattens(world: Worlds) -> None:
+    """A full disk does not keep the drawdown from closing the position."""
+
+    class Full(KillSwitch):
+        def _write(self, state: Any) -> None:
+            if state.engaged:
+                raise DataError("no space left")
+
+    bot = world(*FALL, overrides=BOLD, switch=Full(), script=lambda _: 1.0)
+    bot.run(8)
+    assert bot.kernel.account.quantities() == {}
+    assert "kill_not_saved" in bot.alerts()
+    assert stages(bot)[-1] == "halted"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryptoai.core.errors import DataError
-from cryptoai.risk_engine.kill_switch import KillSwitch
+from cryptoai.risk_engine.kill_switch import KillAction, KillSwitch
 
 
 def test_it_latches(tmp_path: Path) -> None:
@@ -84,3 +84,21 @@ def test_without_a_file_it_lives_in_memory() -> None:
     switch = KillSwitch()
     switch.engage("x", "y", 1)
     assert switch.refresh().engaged
+
+
+def test_an_old_file_flattens(tmp_path: Path) -> None:
+    """A file from before there were actions is engaged with the strictest one."""
+    path = tmp_path / "kill.json"
+    path.write_text('{"engaged":true,"reason":"x","by":"y","time":1}')
+    assert KillSwitch(path).state.action is KillAction.FLATTEN
+
+
+def test_the_action_may_only_become_stricter(tmp_path: Path) -> None:
+    """From cancel to flatten, on disk too; never back, and the first reason stays."""
+    path = tmp_path / "kill.json"
+    switch = KillSwitch(path)
+    switch.engage("look", "Ada", 1, KillAction.CANCEL)
+    switch.engage("drawdown", "risk engine", 2)
+    switch.engage("look", "Ada", 3, KillAction.CANCEL)
+    state = KillSwitch(path).state
+    assert (state.action, state.reason, state.by) == (KillAction.FLATTEN, "look", "Ada")
