@@ -237,7 +237,9 @@ def _grid_table(found: Selection) -> Table:
     luck = "undefined" if found.deflated_sharpe is None else f"{found.deflated_sharpe:.2f}"
     fit = "" if found.overfitting is None else f", probability of overfitting {found.overfitting.probability:.0%}"
     title = f"{found.trials} trials, {found.failed} failed; best: deflated Sharpe probability {luck}{fit}"
-    table = Table(*names, "net return", "Sharpe", "worst fall", "fills", title=title)
+    table = Table(
+        *(name.split(".", 1)[-1] for name in names), "net return", "Sharpe", "worst fall", "fills", title=title
+    )
     for row in found.rows[:15]:
         table.add_row(
             *(str(row["settings"][name]) for name in names),
