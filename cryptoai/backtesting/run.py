@@ -23,6 +23,7 @@ from cryptoai.core.config import Config
 from cryptoai.core.errors import DataError
 from cryptoai.core.journal import GENESIS, Journal, Record, encode
 from cryptoai.core.money import Money
+from cryptoai.data_universe.packed import limits
 from cryptoai.data_universe.schema import SCHEMA_HASH
 from cryptoai.execution.kernel import Kernel
 from cryptoai.execution.ports import JournalSink, Market, Model
@@ -47,7 +48,7 @@ class Replay:
     revision: str
     bot: str = "backtest"
     model_name: str = "model"
-    through: Callable[[Market], Market] | None = None
+    through: Callable[[TapeMarket], Market] | None = None
 
     @property
     def assumed(self) -> Assumptions:
@@ -126,7 +127,7 @@ def _kernel(replay: Replay, sink: JournalSink, kill_switch: KillSwitch) -> Kerne
     config, feeds = replay.config, replay.feeds
     assume = replay.assumed
     delay = round(config.backtest.feed_latency_ms * MS)
-    market: Market = TapeMarket(feeds, config.risk.max_position_pct, delay)
+    market = TapeMarket(feeds, config.risk.max_position_pct, limits(config.features), delay)
     return Kernel(
         bot=replay.bot,
         revision=replay.revision,

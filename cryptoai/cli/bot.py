@@ -19,9 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cryptoai.backtesting.market import Feed
+from cryptoai.backtesting.market import Feed, TapeMarket
 from cryptoai.backtesting.run import Replay, grid, run_backtest
 from cryptoai.cli.backtest import set_aside
 from cryptoai.cli.children import Interrupted
@@ -35,7 +33,6 @@ from cryptoai.core.errors import ConfigError
 from cryptoai.core.messages import AccountView, Conditions, Quote
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
-from cryptoai.data_universe.freshness import group_times
 from cryptoai.data_universe.state import merge
 from cryptoai.monitoring.state_log import StateLog
 from cryptoai.risk_engine.kill_switch import KillSwitch
@@ -48,15 +45,13 @@ if TYPE_CHECKING:
 __all__ = ["Bell", "Bot", "Stopping", "StoredMarket", "require_mode", "run_bot"]
 
 _SLICE_S = 0.5
-_PORTFOLIO = schema.group_slice("portfolio")
 
 
 class StoredMarket:
     """`execution.ports.Market`: the tape, with each state taken through the feature store and logged for drift."""
 
-    def __init__(self, tape: Market, store: FeastStore, log: StateLog, feeds: Sequence[Feed] = ()) -> None:
+    def __init__(self, tape: TapeMarket, store: FeastStore, log: StateLog) -> None:
         self._tape, self._store, self._log = tape, store, log
-        self._facts = {feed.instrument.id: feed.facts for feed in feeds}
         self._pushed: set[str] = set()
 
     def advance(self, now_ns: int) -> None:
@@ -66,15 +61,10 @@ class StoredMarket:
         return self._tape.quote(instrument)
 
     def state(self, instrument: str, now_ns: int, account: AccountView) -> StateVector:
-        """Pushes the fresh state, reads it back as the store has it, and adds the bot's own portfolio."""
-        fresh = self._tape.state(instrument, now_ns, account)
-        times, market = np.array([now_ns]), np.array([fresh.event_time])
-        facts = group_times(self._facts.get(instrument, ()), times, market)
-        moments = {group: int(each[0]) for group, each in facts.items()}
-        self._store.push(fresh, group_times=moments, rewind=instrument not in self._pushed)
+        """Pushes the fresh row, reads it back as the store has it, and adds the bot's own portfolio."""
+        self._store.push_row(self._tape.row(instrument, now_ns), rewind=instrument not in self._pushed)
         self._pushed.add(instrument)
-        held = [v if p else float("nan") for v, p in zip(fresh.floats(), fresh.present(), strict=True)][_PORTFOLIO]
-        state = merge(self._store.read(instrument, now_ns), held)
+        state = merge(self._store.read(instrument, now_ns), self._tape.held(instrument, account))
         self._log.append(state)
         return state
 
@@ -182,7 +172,7 @@ class Bot:
         with log, progress(f"{mode} bot") as advance:
             replay = Replay(
                 *(self.config, self.feeds, window, self.model, self.revision, self.name),
-                through=lambda tape: through(StoredMarket(tape, self.store, log, self.feeds)),
+                through=lambda tape: through(StoredMarket(tape, self.store, log)),
             )
 
             last = grid(replay)[-1]

@@ -214,13 +214,13 @@ def _last_states(config: Config, feed: Feed, rows: int) -> list[tuple[StateVecto
     from cryptoai.cli.history import sample_times
     from cryptoai.cli.tapes import rows_of
     from cryptoai.core.state import StateVector
-    from cryptoai.data_universe.freshness import group_times
+    from cryptoai.data_universe.freshness import Freshness
     from cryptoai.data_universe.schema import SCHEMA_HASH
 
     last = int(feed.events.known_at[-1])
     times = sample_times(config, max(0, last - rows * config.data.sample_ms * MS), last)[-rows:]
     made = rows_of(feed, times)
-    facts = group_times(feed.facts, times, made.event_times)
+    facts = Freshness(feed.facts).times(times, made.event_times)
     return [
         (
             StateVector.of(feed.instrument.id, (int(event), int(moment)), SCHEMA_HASH, values.tolist(), mask.tolist()),

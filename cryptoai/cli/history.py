@@ -20,7 +20,7 @@ from cryptoai.core.clock import MS
 from cryptoai.core.config import Config
 from cryptoai.core.ids import content_hash
 from cryptoai.data_universe.events import Ints
-from cryptoai.data_universe.freshness import group_times
+from cryptoai.data_universe.freshness import Freshness
 from cryptoai.data_universe.history import History, Joined
 from cryptoai.data_universe.packed import limits
 from cryptoai.data_universe.schema import SCHEMA_HASH
@@ -41,7 +41,7 @@ def write_history(config: Config, past: History, feed: Feed, *, again: bool = Fa
         return 0
     times = sample_times(config, int(feed.events.known_at[0]), int(feed.events.known_at[-1]))
     rows = rows_of(feed, times)
-    facts = group_times(feed.facts, times, rows.event_times)
+    facts = Freshness(feed.facts).times(times, rows.event_times)
     past.write(feed.instrument.id, times, rows, group_times=facts, fingerprint=mark)
     return len(times)
 

@@ -2,7 +2,7 @@
 
 States of several instruments are pushed in the order of time, as a stream would, and read at a thousand random moments
 on the way; afterwards the same moments are joined from the history, by our join and by Feast's. On SQLite and on a real
-Redis.
+Redis. And a backtest, which has no store, sees the bytes that a bot reads from one.
 """
 
 from __future__ import annotations
@@ -12,19 +12,30 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cryptoai.backtesting.market import Feed, TapeMarket
+from cryptoai.cli.bot import StoredMarket
 from cryptoai.core.clock import MS, SECOND
+from cryptoai.core.messages import AccountView
+from cryptoai.core.money import Money
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.adapters.feast_store import FeastStore
 from cryptoai.data_universe.adapters.hot_store import RedisAddress
+from cryptoai.data_universe.asset_registry.registry import instrument
+from cryptoai.data_universe.events import EventArray
+from cryptoai.data_universe.facts import Facts
 from cryptoai.data_universe.features import Batch
+from cryptoai.monitoring.state_log import StateLog
+from cryptoai.testing.slices import head
 
 REPO = Path(__file__).parents[2] / "feature_repo"
+PERP = "binance_usdm:BTCUSDT"
 NAMES = ("t:A", "t:B", "t:C")
 ROWS, QUESTIONS = 120, 1_000
 START = 1_723_161_300 * SECOND
@@ -123,3 +134,53 @@ def test_materialising_to_a_moment_gives_what_was_known_then(online: RedisAddres
             assert state == store.read_sdk(name, int(moment))
             assert state.floats() == joined.values[k].tolist()
             assert state.present() == joined.mask[k].tolist()
+
+
+def torn(whole: EventArray, at: int, hole: int) -> EventArray:
+    """The tape with everything after `at` moved `hole` ns later."""
+    late = np.where(whole.known_at > at, hole, 0)
+    return replace(whole, event_time=whole.event_time + late, known_at=whole.known_at + late)
+
+
+def held(now: int) -> AccountView:
+    """An account in which something was lost, so that the portfolio group is not all zero."""
+    return AccountView(
+        time=now,
+        equity=Money(900),
+        peak_equity=Money(1000),
+        cash=Money(900),
+        positions={},
+        entry_prices={},
+        open_orders=1,
+        last_fill_time=now - SECOND,
+    )
+
+
+@pytest.mark.parametrize("delay", [0, 700 * MS])
+def test_a_backtest_sees_a_hole_as_a_bot_does(tmp_path: Path, delay: int) -> None:
+    """A tape silent for ten seconds, with facts of which one is long past its limit: the same bytes through both."""
+    whole = head(PERP, 1_500)
+    start, middle = int(whole.known_at[0]), int(whole.known_at[len(whole) // 2])
+    tape = torn(whole, middle, 10 * SECOND)
+    mark = [middle - 650 * SECOND, middle + 4 * SECOND]  # derivatives live 600 s; the second ends the hole for them
+    facts = (
+        Facts.of("mark", mark, mark, [[60_000.0, 60_001.0]] * 2),
+        Facts.of("onchain", [start - 300_000 * SECOND], [start - 1], [[0.0, 5.0]]),
+    )
+    feed, store = (Feed(instrument(PERP), tape, facts=facts),), FeastStore(REPO, tmp_path)
+    store.apply()
+    backtest, bot = (TapeMarket(feed, 0.1, store.allowed, delay) for _ in range(2))
+    flow, seen = schema.group_slice("flow"), []
+    with StateLog(tmp_path / "states.f32", schema.SCHEMA_HASH, schema.WIDTH) as log:
+        shadow = StoredMarket(bot, store, log)
+        for now in range(start + SECOND, int(tape.known_at[-1]), 500 * MS):
+            backtest.advance(now)
+            shadow.advance(now)
+            state = backtest.state(PERP, now, held(now))
+            assert state == shadow.state(PERP, now, held(now))
+            seen.append((now - middle, any(state.present()[flow]), any(state.present()[schema.group_slice("onchain")])))
+
+    dark = [5 * SECOND < since < 10 * SECOND + delay for since, _, _ in seen]
+    assert [not there for _, there, _ in seen] == dark
+    assert 8 <= sum(dark) < len(dark) - 4
+    assert not any(chain for _, _, chain in seen)

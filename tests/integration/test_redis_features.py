@@ -150,6 +150,21 @@ def test_reading_often_does_not_grow(store: FeastStore) -> None:
     assert [len(p.features) for p in store._service().feature_view_projections] == served
 
 
+def test_reading_asks_the_registry_once(store: FeastStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feast makes and type-checks every field anew when it is asked for a service: 70 of 73 milliseconds."""
+    store.push(made_state("test:ONCE", START))
+    store.apply()
+    asked, real = [], type(store._store).get_feature_service
+
+    def counted(*args: Any, **options: Any) -> Any:
+        asked.append(args[1])
+        return real(*args, **options)
+
+    monkeypatch.setattr(type(store._store), "get_feature_service", counted)
+    assert len({store.read_sdk("test:ONCE", START).hash() for _ in range(10)}) == 1
+    assert asked == ["market_state_v1"]
+
+
 def test_the_packed_copy_says_what_feast_says(store: FeastStore) -> None:
     """Fresh, partly stale, stale, from the future and unknown: two ways to read, one state."""
     state = made_state("test:BOTH", START, 0.25)

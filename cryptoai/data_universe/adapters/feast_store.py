@@ -77,6 +77,7 @@ class FeastStore:
         self.hot = open_hot(self._data, online, self._config.project)
         self._reader = HotReader(self.hot, self.allowed)
         self._views: dict[str, Any] = {}
+        self._served: Any = None
 
     def check(self) -> None:
         """TransientError if the online store does not answer."""
@@ -90,7 +91,7 @@ class FeastStore:
         with quiet(), reachable():
             self._store.apply(self._definitions.objects(self._data, self.allowed, self._config.offline_store.type))
         write_repository(self._config, self._repo / "definitions.py", self._data, self.allowed)
-        self._views = {}
+        self._views, self._served = {}, None
 
     def write_offline(
         self, instrument: str, times: Ints, rows: Batch, group_times: Mapping[str, Ints] | None = None
@@ -124,16 +125,19 @@ class FeastStore:
         `group_times` are the event times, ns, of groups that have their own. `rewind` is for the first push of a
         replay: what is newer there belongs to another run and is replaced.
         """
-        kept = stored(state, group_times)
-        if not self.hot.claim(kept.instrument, kept.newest, rewind=rewind):
+        return self.push_row(stored(state, group_times), rewind=rewind)
+
+    def push_row(self, row: StoredState, *, rewind: bool = False) -> bool:
+        """The same for a row that has its times already; its groups were computed at one moment."""
+        if not self.hot.claim(row.instrument, row.newest, rewind=rewind):
             return False
-        key, stamp = _key(kept.instrument), _ceil(state.known_at)
-        values, mask = state.floats(), state.present()
+        key, stamp = _key(row.instrument), _ceil(row.newest)
+        values, mask = np.frombuffer(row.values, "<f4").tolist(), [bool(byte) for byte in row.mask]
         for k, group in enumerate(schema.STORED_GROUPS):
-            protos = _protos(group, (kept.known_at[k], kept.event_times[k]), values, mask)
+            protos = _protos(group, (row.known_at[k], row.event_times[k]), values, mask)
             with reachable():
                 self._online.online_write_batch(self._config, self._view(group), [(key, protos, stamp, stamp)], None)
-        return self.hot.put(kept.instrument, pack(kept), rewind=rewind)
+        return self.hot.put(row.instrument, pack(row), rewind=rewind)
 
     def read(self, instrument: str, now_ns: int) -> StateVector:
         """The newest stored state; groups that are absent, from the future or too old are masked.
@@ -202,12 +206,15 @@ class FeastStore:
         return names
 
     def _service(self) -> Any:
-        from feast.errors import FeatureServiceNotFoundException
+        """Taken from the registry once: Feast makes and checks 206 objects anew for each request of it."""
+        if self._served is None:
+            from feast.errors import FeatureServiceNotFoundException
 
-        try:
-            return self._store.get_feature_service(self._definitions.MARKET_SERVICE, allow_cache=True)
-        except FeatureServiceNotFoundException as error:
-            raise DataError("the feature services are not registered; run `cryptoai features apply`") from error
+            try:
+                self._served = self._store.get_feature_service(self._definitions.MARKET_SERVICE, allow_cache=True)
+            except FeatureServiceNotFoundException as error:
+                raise DataError("the feature services are not registered; run `cryptoai features apply`") from error
+        return self._served
 
     def _view(self, group: str) -> Any:
         if group not in self._views:

@@ -6,11 +6,14 @@ import pytest
 
 from cryptoai.backtesting.market import Feed, TapeMarket, schedule
 from cryptoai.core.clock import MS
+from cryptoai.core.config import FeaturesConfig
 from cryptoai.core.errors import DataError
+from cryptoai.core.instruments import Instrument
 from cryptoai.core.messages import AccountView
 from cryptoai.core.money import Money
 from cryptoai.data_universe import schema
-from cryptoai.data_universe.events import ASK, BID, GAP, LEVEL, TRADE
+from cryptoai.data_universe.events import ASK, BID, GAP, LEVEL, TRADE, EventArray
+from cryptoai.data_universe.packed import limits
 
 LATER = [
     (10, LEVEL, ASK, 101, 7),
@@ -21,9 +24,9 @@ LATER = [
 
 
 @pytest.fixture
-def market(make_events: Callable, make_instrument: Callable) -> TapeMarket:
+def market(make_events: Callable[..., EventArray], make_instrument: Callable[..., Instrument]) -> TapeMarket:
     """A small book whose ask improves, that is traded, that crosses and that is lost; each is known 2 ns later."""
-    return TapeMarket((Feed(make_instrument(), make_events(LATER, delay=2)),), 0.1)
+    return TapeMarket((Feed(make_instrument(), make_events(LATER, delay=2)),), 0.1, limits(FeaturesConfig()))
 
 
 def test_a_quote_is_what_was_known_and_carries_the_age_of_the_book(market: TapeMarket) -> None:
@@ -63,6 +66,21 @@ def test_a_state_has_the_schema_and_the_portfolio(market: TapeMarket) -> None:
     share = schema.index("position_share")
     assert (state.width, state.known_at, state.schema_hash) == (200, 25, schema.SCHEMA_HASH)
     assert (state.present()[share], state.floats()[share]) == (True, 0.0)
+
+
+def test_a_delayed_feed_is_seen_later_whatever_was_read_meanwhile(
+    make_events: Callable[..., EventArray], make_instrument: Callable[..., Instrument]
+) -> None:
+    """The ask of 10, known at 12, shows at 17 with a delay of 5, and the age of the book says so."""
+    late = TapeMarket((Feed(make_instrument(), make_events(LATER, delay=2)),), 0.1, limits(FeaturesConfig()), 5)
+    asks = []
+    for now in range(8, 20):
+        late.advance(now)
+        late.row("test:XUSD", now)
+        quote = late.quote("test:XUSD")
+        assert quote is not None
+        asks.append((float(quote.ask), quote.known_at))
+    assert asks == [(51.0, 7)] * 9 + [(50.5, 17)] * 3
 
 
 def test_an_instrument_without_a_tape_is_named(market: TapeMarket) -> None:

@@ -16,7 +16,7 @@ from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
 from cryptoai.data_universe.adapters.hot_store import RedisAddress
 from cryptoai.data_universe.facts import Facts
-from cryptoai.data_universe.freshness import group_times
+from cryptoai.data_universe.freshness import Freshness
 from cryptoai.data_universe.history import usable_rows
 from cryptoai.data_universe.packed import SIZE, ages, limits, masked, newest_in, pack, stored, unpack
 
@@ -103,7 +103,7 @@ def test_group_times_follow_what_was_known() -> None:
     """Derivatives live by the market too, on-chain by its facts alone; none is true later than it was known."""
     chain = Facts.of("onchain", [10, 20], [100, 200], [[0.0, 1.0], [0.0, 2.0]])
     funding = Facts.of("funding", [150], [150], [[0.0001, 28_800.0]])
-    found = group_times((chain, funding), np.array([99, 100, 160, 250]), np.array([90, 95, 140, 240]))
+    found = Freshness((chain, funding)).times(np.array([99, 100, 160, 250]), np.array([90, 95, 140, 240]))
 
     assert {name: times.tolist() for name, times in found.items()} == {
         "onchain": [0, 10, 10, 20],
