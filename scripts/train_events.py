@@ -1,9 +1,9 @@
 """Makes the weights of the event classifier from its labelled texts, and measures them on texts that they never saw.
 
-Run after a change of labels, lexicon or taxonomy: `python scripts/train_events.py`; with `--check` nothing is written
-and the exit code says whether the packaged weights are those of the labels. Prints one JSON line of measures, and with
-`--confusion` the classes that are taken for each other. The held-out texts are read here and in a test, and nowhere
-else.
+Run after a change of labels, lexicon, taxonomy or code: `python scripts/train_events.py`. With `--check` nothing is
+written and the exit code says whether the packaged weights were made of today's labels and code, by the fingerprint in
+them; with `--check --refit` they are made again and compared. Prints one JSON line of measures, and with `--confusion`
+the classes that are taken for each other. The held-out texts are read here and in a test, and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import argparse
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from cryptoai.core.ids import content_hash
 from cryptoai.data_universe.market_events.classifier import Classifier
 from cryptoai.data_universe.market_events.learn import (
     Labelled,
@@ -31,11 +33,24 @@ from cryptoai.data_universe.market_events.taxonomy import CATEGORY_NAMES
 FOLDER = Path(__file__).resolve().parent.parent / "cryptoai" / "data_universe" / "market_events"
 WEIGHTS = FOLDER / "weights.npz"
 TRAIN = ("headlines.txt", "notices.txt")
+CODE = ("classifier.py", "coins.py", "learn.py", "lexicon.py", "taxonomy.py")
 
 
 def labels(*names: str) -> Labelled:
     """Files of labelled texts."""
     return read_labels(*((FOLDER / "labels" / name).read_text(encoding="utf-8") for name in names))
+
+
+def ingredients() -> str:
+    """Fingerprint of everything that the weights follow from."""
+    paths = [*(FOLDER / "labels" / name for name in TRAIN), *(FOLDER / name for name in CODE)]
+    return content_hash(b"".join(f"{path.name}\n".encode() + path.read_bytes() for path in paths), 32)
+
+
+def check(*, refit: bool) -> bool:
+    """Whether the packaged weights are those of today's labels and code."""
+    held = Classifier.of_bytes(WEIGHTS.read_bytes())
+    return held.made_of == ingredients() and (not refit or same(fit(labels(*TRAIN)), held))
 
 
 def same(made: Classifier, held: Classifier) -> bool:
@@ -81,14 +96,15 @@ def main() -> int:
     """Makes, checks or measures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--refit", action="store_true")
     parser.add_argument("--confusion", action="store_true")
     chosen = parser.parse_args()
-    train = labels(*TRAIN)
-    made = fit(train)
     if chosen.check:
-        fresh = WEIGHTS.exists() and same(made, Classifier.of_bytes(WEIGHTS.read_bytes()))
+        fresh = check(refit=chosen.refit)
         print("weights.npz is up to date" if fresh else "weights.npz is not what its labels give; run the script")
         return 0 if fresh else 1
+    train = labels(*TRAIN)
+    made = replace(fit(train), made_of=ingredients())
     WEIGHTS.write_bytes(made.to_bytes())
     unseen = labels("held_out.txt")
     print(json.dumps(measures(Classifier.of_bytes(WEIGHTS.read_bytes()), train, unseen)))

@@ -92,6 +92,8 @@ class Classifier:
     bias: Floats
     idf: npt.NDArray[np.float32]
     temperature: float
+    made_of: str = ""
+    """Fingerprint of the labels and the code that made it."""
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """float64[n, classes], rows sum to 1; a text without a known word gets the prior."""
@@ -116,6 +118,7 @@ class Classifier:
             idf=self.idf.astype(np.float16),
             temperature=np.float64(self.temperature),
             names=np.array(CATEGORY_NAMES),
+            made_of=np.array(self.made_of),
         )
         return file.getvalue()
 
@@ -128,7 +131,8 @@ class Classifier:
                     "the classifier knows other classes than the taxonomy; run scripts/train_events.py"
                 )
             idf = held["idf"].astype(np.float32)
-            return cls(held["weights"], held["scale"], held["bias"], idf, float(held["temperature"]))
+            numbers = (held["weights"], held["scale"], held["bias"], idf, float(held["temperature"]))
+            return cls(*numbers, str(held["made_of"]))
 
 
 @cache
