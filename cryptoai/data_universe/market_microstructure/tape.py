@@ -21,11 +21,18 @@ from cryptoai.data_universe.events import EventArray
 from cryptoai.data_universe.facts import Facts
 from cryptoai.data_universe.market_microstructure.capture import Progress
 from cryptoai.data_universe.market_microstructure.fastlane import FastLane
-from cryptoai.data_universe.market_microstructure.formats import RawCapture, Source, open_source, raw_envelope
+from cryptoai.data_universe.market_microstructure.formats import (
+    RawCapture,
+    Source,
+    TardisCapture,
+    open_source,
+    raw_envelope,
+)
 from cryptoai.data_universe.market_microstructure.importer import Importer
 from cryptoai.data_universe.market_microstructure.recording import recording_fingerprint, started
 from cryptoai.data_universe.market_microstructure.report import ImportReport
 from cryptoai.data_universe.market_microstructure.sequence import BinanceRule
+from cryptoai.data_universe.market_microstructure.venues.catalog import plain
 
 __all__ = ["Capture", "CaptureResult", "ImportReport", "corrected", "read_capture"]
 
@@ -68,6 +75,8 @@ class Capture:
         """`DataError` if the file cannot be read or the venue's captures are not understood."""
         self._importer = Importer(instrument)
         self._source: Source = open_source(path)
+        if isinstance(self._source, TardisCapture):  # its rows carry no ids and no checksums, whatever the venue sends
+            self._importer.rule = plain()
         self.instrument = instrument
         first = self._source.file.first_line() if isinstance(self._source, RawCapture) else b""
         self._start = first if started(first) else None

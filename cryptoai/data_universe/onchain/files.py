@@ -6,6 +6,7 @@ Made by `cryptoai data onchain import` and by tests. Reads one file that a perso
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,9 @@ from cryptoai.data_universe.onchain.metrics import METRIC_NAMES
 from cryptoai.data_universe.onchain.records import COLUMNS, NATIVE_COLUMNS, Record, Wanted, assemble
 
 __all__ = ["FileSource"]
+
+
+_BEYOND = "beyond the last column"
 
 
 class FileSource:
@@ -55,20 +59,26 @@ class FileSource:
         columns = {str(name).strip().lower() for name in next(_records(self._path), {})}
         if wanted.asset != self._asset and not columns & {"asset", "coin", "chain"}:
             return Facts.none("onchain")
-        answer = assemble(_records(self._path), wanted)
-        self._refused = answer.refused
+        broken: Counter[str] = Counter()
+        answer = assemble(_records(self._path, broken), wanted)
+        self._refused = MappingProxyType(dict(broken + Counter(answer.refused)))
         return answer.facts
 
 
-def _records(path: Path) -> Iterator[Record]:
-    """Rows of the file, one at a time."""
+def _records(path: Path, broken: Counter[str] | None = None) -> Iterator[Record]:
+    """Rows of the file, one at a time; lines with more or fewer cells than the head are counted and left out."""
     try:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(4096):
                     yield from batch.to_pylist()
         else:
-            with path.open(encoding="utf-8-sig", newline="") as text:
-                yield from csv.DictReader(text, restkey="beyond the last column")
+            with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+                for row in csv.DictReader(text, restkey=_BEYOND):
+                    whole = _BEYOND not in row and None not in row.values()
+                    if whole:
+                        yield row
+                    elif broken is not None:
+                        broken["a line with more or fewer cells than the head"] += 1
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as {path.suffix[1:] or 'CSV'}: {error}") from error
