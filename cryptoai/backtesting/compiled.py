@@ -15,11 +15,11 @@ is left to `fills`, in whole ticks and steps. The queue is that of `matching`: p
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import types
 
 from cryptoai.backtesting.matching import (
     FILL_PRICE,
@@ -322,7 +322,8 @@ class Session:
     def run(self, strategy: Callable[[Desk, Any], None], params: Any, every_ns: int) -> None:
         """Calls the njit function `strategy(desk, params)` every `every_ns` until the tape ends; `params` is any tuple
         or array that numba knows."""
-        _loop(strategy)(self.world, params, every_ns, self.end)
+        entry = _through_pointer(strategy, self.world.desk, params, self.world)
+        entry(self.world, params, every_ns, self.end, strategy)
         self._check()
 
     def elapse(self, duration_ns: int) -> bool:
@@ -390,17 +391,20 @@ class Session:
             raise DataError("more answers were under way than a session keeps; send fewer orders or lower the delay")
 
 
-@lru_cache(maxsize=64)
-def _loop(strategy: Callable[[Desk, Any], None]) -> Callable[[World, Any, int, int], None]:
-    """The loop around one strategy; only these lines are compiled for it, the rest is cached on disk."""
+@lean
+def _loop(world: World, params: Any, every: int, end: int, strategy: Any) -> None:
+    now = world.desk.cells[NOW]
+    while now < end:
+        now = min(now + every, end)
+        elapse(world, now)
+        strategy(world.desk, params)
 
-    @numba.njit
-    def run(world: World, params: Any, every: int, end: int) -> None:
-        now = world.desk.cells[NOW]
-        while now < end:
-            now = min(now + every, end)
-            elapse(world, now)
-            strategy(world.desk, params)
 
-    compiled: Callable[[World, Any, int, int], None] = run
-    return compiled
+def _through_pointer(strategy: Any, desk: Desk, params: Any, world: World) -> Callable[..., None]:
+    """`_loop` for a strategy that it calls by address: so the loop comes from the disk cache, whatever the strategy."""
+    signature = types.void(numba.typeof(desk), numba.typeof(params))
+    strategy.compile(signature)
+    compiled: Any = _loop
+    kinds = (numba.typeof(world), numba.typeof(params), types.int64, types.int64, types.FunctionType(signature))
+    entry: Callable[..., None] = compiled.compile(kinds)
+    return entry
