@@ -124,7 +124,7 @@ def verdict(evaluation: Evaluation) -> str:
     said = "all" if beaten == len(named) else "none" if not beaten else f"{beaten} of {len(named)}"
     return (
         f"Net of the same costs the naive baselines earned: {', '.join(named)}. "
-        f"The strategy earned {signed(ours, '.3%')}, more than {said} of them."
+        f"The strategy earned {signed(ours, '.3%')} and beat {said}."
     )
 
 

@@ -21,6 +21,7 @@ __all__ = ["ASSUMED", "study_panels"]
 
 ASSUMED = ("backtest.", "execution.order_latency_ms", "execution.initial_cash")
 """Keys that a grid may vary but nobody can choose: assumptions of the simulation."""
+_ONE_MODEL = "one model, which saw none of the tests if it was trained on the training window"
 _MOST_ROWS = 20
 _MOST_COLUMNS = 8
 
@@ -50,7 +51,9 @@ def _grid(found: Selection) -> str:
     ]
     more = f", the best {_MOST_ROWS} of {len(found.rows)} shown" if len(found.rows) > _MOST_ROWS else ""
     note = " ".join([_luck(found), *_warnings(keys)])
-    return panel(f"Trials: {found.trials}, {found.failed} of them failed{more}", _table(head, rows), note=note)
+    elsewhere = found.trials - found.failed - len(found.rows)
+    made = f", {elsewhere} made elsewhere" if elsewhere else ""
+    return panel(f"Trials: {found.trials}, {found.failed} failed{made}{more}", _table(head, rows), note=note)
 
 
 def _luck(found: Selection) -> str:
@@ -86,7 +89,7 @@ def _walk(found: Walk) -> str:
         ]
         for fold in found.folds
     ]
-    how = "a model trained anew for each fold" if found.retrained else "one model for all folds, which saw none of the tests"
+    how = "a model trained anew for each fold" if found.retrained else _ONE_MODEL
     kept = "" if found.kept is None else f" {found.kept:.0%} of the in-sample Sharpe ratio is left out of sample."
     note = (
         f"Out of sample together {signed(found.net_return, '.3%')}, {found.positive:.0%} of the folds earned; "

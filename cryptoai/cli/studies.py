@@ -25,7 +25,7 @@ from cryptoai.backtesting.windows import Split, Window
 from cryptoai.cli.console import err, out, progress
 from cryptoai.cli.models import bundle_path, open_model
 from cryptoai.cli.tapes import fingerprint, load_feeds, windows
-from cryptoai.core.bundle import canonical_json
+from cryptoai.core.bundle import canonical_json, verify_bundle
 from cryptoai.core.config import Config, build, keys, merge, nest
 from cryptoai.core.errors import ConfigError, CryptoAIError
 from cryptoai.core.ids import content_hash
@@ -47,17 +47,23 @@ class Asked:
     folder: Path
     open_model: Callable[[str | None, Config], tuple[Model, str]] = open_model
 
-    def identity(self, feeds: Sequence[Feed]) -> dict[str, Any]:
-        """All that a result depends on beside its own settings."""
-        spec = self.model or ""
-        where = spec if spec.startswith("http") or self.open_model is not open_model else None
+    def identity(self, feeds: Sequence[Feed], *, retrain: bool = False) -> dict[str, Any]:
+        """All that a result depends on beside its own settings; with `retrain` no given model is among it."""
         config = {name: part for name, part in self.config.model_dump(mode="json").items() if name in _GOVERNING}
         return {
             "assets": list(self.assets),
             "config": content_hash(canonical_json(config), 16),
-            "model": where if where is not None else str(bundle_path(self.model, self.config).name),
+            "model": "trained for each fold" if retrain else self._model(),
             "tapes": fingerprint(feeds),
         }
+
+    def _model(self) -> str:
+        """The revision of a bundle; the address of a server, whose bundle is its own business."""
+        if self.open_model is not open_model:
+            return self.open_model(self.model, self.config)[1]
+        if self.model is not None and self.model.startswith(("http://", "https://")):
+            return self.model
+        return verify_bundle(bundle_path(self.model, self.config)).revision
 
 
 _GOVERNING = {"data", "model", "risk", "execution", "backtest", "training"}
@@ -175,7 +181,7 @@ def run_walk_forward(
     """`folds` successive tests, printed as a table of in sample and out of sample; walk.jsonl keeps them."""
     whole = windows(asked.config, feeds)
     splits = plan(Window(whole.train.start, whole.test.stop), asked.config, folds)
-    identity = canonical_json(asked.identity(feeds) | {"retrain": retrain})
+    identity = canonical_json(asked.identity(feeds, retrain=retrain))
     bodies = [_fold_body(number, split) for number, split in enumerate(splits)]
     tasks = [Task(content_hash(identity + canonical_json(body), 24), body) for body in bodies]
     found = _run(executor, FoldJob(asked, retrain), tasks, asked.folder / "walk.jsonl", "folds")
