@@ -149,7 +149,7 @@ class RiskConfig(Section):
     """The judge's limits. Each may only shrink what was proposed; none can be switched off by a flag."""
 
     max_position_pct: float = Field(
-        0.1, gt=0, le=1, description="Risk budget: the largest notional of one instrument as a share of equity."
+        0.1, gt=0, le=20, description="Risk budget: the largest notional of one instrument as a share of equity."
     )
     max_leverage: float = Field(5, ge=1, le=20, description="Largest total notional over equity.")
     stop_loss_pct: float = Field(

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from cryptoai.core.messages import Conditions
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
+from cryptoai.data_universe.facts import Facts
 
-__all__ = ["conditions"]
+__all__ = ["bar_conditions", "conditions"]
 
 _BPS = 1e-4
 _DAY_S = 86_400
@@ -20,6 +23,8 @@ _VOLATILITY = schema.index("realised_volatility_30s")
 _TURNOVER = schema.index("notional_rate_30s")
 _FUNDING = schema.index("funding_predicted"), schema.index("funding_rate")
 _FUNDING_TIME = schema.index("funding_time")
+_BARS, _LEAST_BARS = 24, 12
+_PARKINSON = 1 / math.sqrt(4 * math.log(2))
 _EVENTS = tuple(
     schema.index(name)
     for name in (
@@ -50,3 +55,23 @@ def conditions(state: StateVector) -> Conditions:
         funding_in_s=3600 * math.expm1(due) if due is not None else None,
         event_severity=max((value for place in _EVENTS if (value := seen[place]) is not None), default=None),
     )
+
+
+def bar_conditions(known: Conditions, bars: Facts, seen: int) -> Conditions:
+    """`known`, with what half a minute of a book cannot say where there are bars only, from the first `seen` of them.
+
+    Volatility is the root mean square of the last 24 returns from close to close (unknown before 12), or the range of
+    the newest bar if that moved more (Parkinson 1980, Journal of Business 53), over a day. Turnover is the newest bar's
+    volume at its close, per minute.
+    """
+    newest = slice(max(0, seen - _BARS - 1), seen)
+    if seen <= _LEAST_BARS:
+        return known.model_copy(update={"volatility_bps": None, "turnover": None})
+    width, high, low, close, volume = (
+        bars.column(name)[newest] for name in ("interval_s", "high", "low", "close", "volume")
+    )
+    moved = float(np.sqrt(np.mean(np.diff(np.log(close)) ** 2)))
+    ranged = _PARKINSON * math.log(float(high[-1]) / float(low[-1]))
+    daily = max(moved, ranged) * math.sqrt(_DAY_S / float(width[-1]))
+    turnover = 60 * float(volume[-1]) * float(close[-1]) / float(width[-1])
+    return known.model_copy(update={"volatility_bps": daily / _BPS, "turnover": turnover})
