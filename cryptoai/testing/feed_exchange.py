@@ -1,4 +1,4 @@
-"""A local exchange that speaks Binance USD-M or Bybit v5 market data to ccxt.pro, with faults on command.
+"""A local exchange that speaks Binance USD-M, Bybit v5 or a dialect of `feed_dialects` to ccxt.pro, with faults.
 
 For tests of whoever records. Its truth is a book that `step` moves along in event time; what subscribers are sent is
 the truth through `Faults`: messages dropped, delayed, reordered, duplicated, connections closed, snapshots that fail.
@@ -18,6 +18,7 @@ import numpy as np
 from aiohttp import WSMsgType, web
 
 from cryptoai.core.clock import MS, ReplayClock
+from cryptoai.testing.feed_dialects import DIALECTS, Dialect
 
 __all__ = ["BINANCE_OPTIONS", "Faults", "FeedExchange", "served"]
 
@@ -56,6 +57,7 @@ class FeedExchange:
         self.truth: dict[int, dict[str, dict[int, int]]] = {}
         self.sent = 0
         self._clock, self._faults, self._dialect = clock, faults, dialect
+        self._foreign: Dialect | None = DIALECTS[dialect]() if dialect in DIALECTS else None
         self._random = np.random.default_rng(11)
         self._ms, self._id, self._trade = _START_MS, 1000, 1
         self._previous = self._id
@@ -76,6 +78,8 @@ class FeedExchange:
         await self._send(self._depth(changes))
         if self._steps % 5 == 0:
             await self._send(self._print())
+        if self._dialect == "binance":
+            await self._send(self._best())
         due = [text for at, text in self._held if at <= self._steps]
         self._held = [(at, text) for at, text in self._held if at > self._steps]
         for text in due:
@@ -87,7 +91,8 @@ class FeedExchange:
     @property
     def subscribed(self) -> bool:
         """Whether anybody listens to the book."""
-        return any("depth" in name or "orderbook" in name for names in self._sockets.values() for name in names)
+        asked = {name for names in self._sockets.values() for name in names}
+        return any(map(_of_book, asked)) and (self._foreign is None or len(asked) > 1)
 
     def application(self) -> web.Application:
         """The server."""
@@ -99,6 +104,8 @@ class FeedExchange:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request)
         path = request.path
+        if self._foreign is not None:
+            return web.json_response(self._foreign.markets(path, request.query) or {"result": {}, "data": []})
         if path.endswith("/depth"):
             return self._snapshot()
         if path.endswith("exchangeInfo"):
@@ -129,6 +136,14 @@ class FeedExchange:
         return socket
 
     async def _asked(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        if self._foreign is not None:
+            names = self._foreign.channels(asked)
+            self._sockets[socket].update(names)
+            for answer in self._foreign.reply(asked):
+                await socket.send_str(json.dumps(answer))
+            if any(map(_of_book, names)):
+                await socket.send_str(self._foreign_depth(self._book, snapshot=True))
+            return
         names = asked.get("params") or asked.get("args") or []
         if str(asked.get("method", asked.get("op"))).lower() == "subscribe":
             self._sockets[socket].update(names)
@@ -152,9 +167,11 @@ class FeedExchange:
                 await self._broadcast(text)
 
     async def _broadcast(self, text: str) -> None:
-        depth = "depthUpdate" in text or "orderbook" in text
+        depth = any(mark in text for mark in ("depthUpdate", "orderbook", '"books"', '"book"', "l2_data"))
+        best = "bookTicker" in text
         for socket, names in list(self._sockets.items()):
-            if any(("depth" in name or "orderbook" in name) == depth for name in names) and not socket.closed:
+            wanted = any("bookTicker" in name if best else _of_book(name) == depth for name in names)
+            if wanted and not socket.closed:
                 await socket.send_str(text)
                 self.sent += 1
 
@@ -175,7 +192,24 @@ class FeedExchange:
     def _remember(self) -> None:
         self.truth[self._ms] = {side: dict(levels) for side, levels in self._book.items()}
 
+    def _foreign_depth(self, changes: dict[str, dict[int, int]], *, snapshot: bool) -> str:
+        """`changes` may be the whole book."""
+        assert self._foreign is not None  # noqa: S101 - asked of foreign dialects only
+        texts = [{side: self._levels(side, rows) for side, rows in levels.items()} for levels in (changes, self._book)]
+        return self._foreign.depth(texts[0], texts[1], self._ms, snapshot=snapshot)
+
+    def _best(self) -> str:
+        """The venue's own best prices."""
+        bid, ask = ([f"{price / 10:.1f}", f"{self._book[side][price] / 1000:.3f}"] for side, price in self._touch())
+        row = {"e": "bookTicker", "u": self._id, "E": self._ms, "T": self._ms, "s": _SYMBOL}
+        return json.dumps({**row, "b": bid[0], "B": bid[1], "a": ask[0], "A": ask[1]})
+
+    def _touch(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        return ("b", max(self._book["b"])), ("a", min(self._book["a"]))
+
     def _depth(self, changes: dict[str, dict[int, int]]) -> str:
+        if self._foreign is not None:
+            return self._foreign_depth(changes, snapshot=False)
         if self._dialect == "bybit":
             return self._bybit_depth(changes, "delta")
         sides = {side: self._levels(side, levels) for side, levels in changes.items()}
@@ -192,6 +226,8 @@ class FeedExchange:
     def _print(self) -> str:
         self._trade += 1
         price = f"{self._mid / 10:.1f}"
+        if self._foreign is not None:
+            return self._foreign.trade(self._trade, price, "0.010", self._ms)
         if self._dialect == "bybit":
             row = {
                 "T": self._ms,
@@ -210,6 +246,11 @@ class FeedExchange:
     def _levels(side: str, levels: dict[int, int]) -> list[list[str]]:
         ordered = sorted(levels.items(), reverse=side == "b")
         return [[f"{price / 10:.1f}", f"{lots / 1000:.3f}"] for price, lots in ordered]
+
+
+def _of_book(name: str) -> bool:
+    """Whether a channel carries changes of the book."""
+    return any(mark in name for mark in ("depth", "book", "level2")) and "bookTicker" not in name
 
 
 def _changed(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:

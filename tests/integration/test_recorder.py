@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from cryptoai.core.clock import MS, ReplayClock
+from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.adapters.ccxt_recorder import Limits, Recorder, connect
 from cryptoai.data_universe.asset_registry.registry import instrument
-from cryptoai.data_universe.events import ASK, BID, GAP, EventArray
+from cryptoai.data_universe.events import ASK, BID, GAP, QUOTE, EventArray
 from cryptoai.data_universe.importing import append_piece, import_recording
 from cryptoai.data_universe.lake import read_events
 from cryptoai.data_universe.market_microstructure.book import Book
@@ -22,6 +23,14 @@ from cryptoai.testing.feed_exchange import BINANCE_OPTIONS, Faults, FeedExchange
 PERP = instrument("binance_usdm:BTCUSDT")
 STEPS = 6_000
 """Ten minutes of 100 ms."""
+
+
+SYMBOLS = {"okx_spot": "BTC-USDT", "kraken": "BTC-USD", "coinbase": "BTC-USD"}
+
+
+def _instrument(venue: str) -> Instrument:
+    """On the grid of the local exchange."""
+    return PERP.model_copy(update={"id": f"{venue}:{SYMBOLS.get(venue, 'BTCUSDT')}"})
 
 
 def _moved(urls: Any, address: str) -> Any:
@@ -36,7 +45,10 @@ def _moved(urls: Any, address: str) -> Any:
 
 def _exchange(venue: str, address: str) -> Any:
     made = connect(venue, {"enableRateLimit": False})
-    made.options.update(BINANCE_OPTIONS, fetchMarkets={"types": ["linear"]}, enableUnifiedAccount=True)
+    if venue in SYMBOLS:
+        made.options["fetchMarkets"] = {"types": ["spot"]} if venue == "okx_spot" else "fetchMarketsV3"
+    else:
+        made.options.update(BINANCE_OPTIONS, fetchMarkets={"types": ["linear"]}, enableUnifiedAccount=True)
     made.has["fetchCurrencies"] = False
     made.urls["api"] = _moved(made.urls["api"], address)
     return made
@@ -45,13 +57,13 @@ def _exchange(venue: str, address: str) -> Any:
 async def _record(folder: Path, venue: str, faults: Faults, steps: int) -> tuple[FeedExchange, Path]:
     """Drive the exchange event by event; each waits until what was sent has arrived."""
     clock = ReplayClock(1_723_161_256_000 * MS)
-    feed = FeedExchange(clock, faults, dialect="bybit" if venue == "bybit" else "binance")
-    made = PERP.model_copy(update={"id": f"{venue}:BTCUSDT"})
+    feed = FeedExchange(clock, faults, dialect=venue.partition("_")[0])
+    made = _instrument(venue)
     async with served(feed) as address:
         tape = LiveTape(folder / "tapes", venue, (made,), clock)
         limits = Limits(first_wait_s=0.001, longest_wait_s=0.01, store_s=0.2)
         recorder = Recorder(_exchange(venue, address), tape, clock, lambda p: append_piece(folder / "lake", p), limits)
-        running = asyncio.ensure_future(recorder.run(["BTCUSDT"]))
+        running = asyncio.ensure_future(recorder.run([made.symbol]))
         while not feed.subscribed:  # noqa: ASYNC110 - the server says nothing, it is asked
             await asyncio.sleep(0)
         for _ in range(steps):
@@ -93,13 +105,29 @@ def test_minutes_of_faults_end_in_the_truth_or_in_marked_holes(
     chances = {"drop": 0.002, "delay": 0.001, "swap": 0.001, "duplicate": 0.005, "close": 0.001}
     faults = Faults(np.random.default_rng(5), **{k: v * often for k, v in chances.items()}, snapshots=2)  # type: ignore[arg-type]
     feed, path = asyncio.run(_record(tmp_path, venue, faults, steps))
-    made = PERP.model_copy(update={"id": f"{venue}:BTCUSDT"})
+    made = _instrument(venue)
     events = read_events(tmp_path / "lake", made)
     equal, _, holes = _follow(events, feed)
     assert all(faults.counts[name] for name in ("drop", "delay", "swap", "duplicate", "close"))
+    assert (np.count_nonzero(events.kind == QUOTE) > steps // 2) == (venue == "binance_usdm")
     assert equal > steps // 4
     assert holes >= faults.counts["drop"] // 4
     again = import_recording(tmp_path / "lake", path, made).events
     assert len(read_events(tmp_path / "lake", made)) == len(events)
     assert import_recording(tmp_path / "second", path, made).events.total_rows == again.total_rows
     assert read_events(tmp_path / "second", made).fingerprint() == events.fingerprint()
+
+
+@pytest.mark.parametrize("venue", sorted(SYMBOLS))
+def test_other_venues_sync_follow_and_agree_with_the_truth(tmp_path: Path, venue: str) -> None:
+    """ccxt.pro's own classes subscribe; snapshot and updates give the venue's book, without a hole."""
+    steps = 120
+    feed, path = asyncio.run(_record(tmp_path, venue, Faults(np.random.default_rng(5)), steps))
+    events = read_events(tmp_path / "lake", _instrument(venue))
+    equal, unknown, holes = _follow(events, feed)
+    assert (unknown, holes) == (0, 0)
+    assert equal >= steps
+    assert np.count_nonzero(events.kind == 1) == steps // 5
+    report = import_recording(tmp_path / "again", path, _instrument(venue)).events
+    assert not report.quarantined_lines
+    assert read_events(tmp_path / "again", _instrument(venue)).fingerprint() == events.fingerprint()

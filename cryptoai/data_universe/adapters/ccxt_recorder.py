@@ -48,6 +48,7 @@ _STREAMS = (
     ("watchTrades", "watch_trades"),
     ("watchMarkPrice", "watch_mark_price"),
     ("watchLiquidations", "watch_liquidations"),
+    ("watchBidsAsks", "watch_bids_asks"),
 )
 _CONTRACTS_ONLY = ("watchMarkPrice", "watchLiquidations")
 _REST_BOOK = "/depth"
@@ -193,8 +194,9 @@ class Recorder:
 
     async def _watch(self, name: str, symbol: str) -> None:
         """Keep one stream subscribed: each call of ccxt waits for its next message."""
+        wanted = [symbol] if name == "watch_bids_asks" else symbol
         while True:
-            await self._attempt(lambda: getattr(self._exchange, name)(symbol))
+            await self._attempt(lambda: getattr(self._exchange, name)(wanted))
 
     async def _attempt(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Until it works, with growing waits."""
@@ -236,7 +238,9 @@ class Recorder:
     def _streams(self, symbol: str) -> list[str]:
         contract = bool(self._exchange.market(symbol).get("contract"))
         has = self._exchange.has
-        return [name for key, name in _STREAMS if has.get(key) and (contract or key not in _CONTRACTS_ONLY)]
+        found = [name for key, name in _STREAMS if has.get(key) and (contract or key not in _CONTRACTS_ONLY)]
+        # elsewhere the stream of best quotes is the book's own, or a ticker on its way to being one
+        return found if self._exchange.id.startswith("binance") else [n for n in found if n != "watch_bids_asks"]
 
     def _unified(self, symbol: str, markets: Mapping[str, Any]) -> str:
         """ccxt's name of the venue's symbol; `ConfigError` if the venue has none."""
