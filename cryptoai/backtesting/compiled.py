@@ -315,7 +315,7 @@ class Session:
         room = max_fills or len(tapes.known[0]) // 8 + 4096
         state = new_state(_SLOTS, _SLOTS, _SLOTS * 2, queue)
         self.world = World(desk, theirs.arrays, state, tapes.exchange, tapes.known, np.zeros((room, 5), np.int64))
-        self._books = mine, theirs
+        self._books, self._orders, self._cells = (mine, theirs), desk.orders, cells
         self.end = int(max(tapes.known[0][-1], tapes.exchange[0][-1]))
         cells[NOW] = int(min(tapes.known[0][0], tapes.exchange[0][0]))
 
@@ -343,18 +343,18 @@ class Session:
 
     @property
     def now(self) -> int:
-        return int(self.world.desk.cells[NOW])
+        return self._cells.item(NOW)
 
     @property
     def position(self) -> int:
         """In steps, as the desk knows it."""
-        return int(self.world.desk.cells[HELD])
+        return self._cells.item(HELD)
 
     @property
     def best(self) -> tuple[int, int]:
         """Best bid and ask in ticks as the desk knows them, 0 where there is none."""
-        cells = self.world.desk.book[0]
-        return int(cells[0]), int(cells[1])
+        state = self.world.desk.book[0]
+        return state.item(0), state.item(1)
 
     @property
     def book(self) -> Book:
@@ -377,17 +377,24 @@ class Session:
 
     def open_lots(self, order: int) -> int:
         """As the compiled `open_lots`."""
-        return int(open_lots(self.world.desk, order))
+        row = self._row(order)
+        return self._orders.item(row, ASK_LEFT) if row >= 0 else 0
 
     def order_price(self, order: int) -> int:
         """As the compiled `order_price`."""
-        return int(order_price(self.world.desk, order))
+        row = self._row(order)
+        return self._orders.item(row, ASK_PRICE) if row >= 0 else 0
+
+    def _row(self, order: int) -> int:
+        """As the compiled `_row`; read here, because handing the desk to compiled code costs more than reading it."""
+        orders, row = self._orders, order & (_SLOTS - 1)
+        return row if order >= 0 and orders.item(row, ASK_ID) == order and orders.item(row, ASK_STATUS) else -1
 
     def _check(self) -> None:
-        cells = self.world.desk.cells
-        if cells[FILLED_COUNT] > len(self.world.fills):
+        cells = self._cells
+        if cells.item(FILLED_COUNT) > len(self.world.fills):
             raise DataError(f"{cells[FILLED_COUNT]} fills are more than max_fills {len(self.world.fills)}; raise it")
-        if cells[SAID] - cells[HEARD] > len(self.world.desk.answers):
+        if cells.item(SAID) - cells.item(HEARD) > _ANSWERS:
             raise DataError("more answers were under way than a session keeps; send fewer orders or lower the delay")
 
 
@@ -397,14 +404,16 @@ def _loop(world: World, params: Any, every: int, end: int, strategy: Any) -> Non
     while now < end:
         now = min(now + every, end)
         elapse(world, now)
-        strategy(world.desk, params)
+        if now < end:
+            strategy(world.desk, params)
 
 
 def _through_pointer(strategy: Any, desk: Desk, params: Any, world: World) -> Callable[..., None]:
     """`_loop` for a strategy that it calls by address: so the loop comes from the disk cache, whatever the strategy."""
-    signature = types.void(numba.typeof(desk), numba.typeof(params))
-    strategy.compile(signature)
+    kind: Any = numba.typeof
     compiled: Any = _loop
-    kinds = (numba.typeof(world), numba.typeof(params), types.int64, types.int64, types.FunctionType(signature))
+    signature = types.void(kind(desk), kind(params))
+    strategy.compile(signature)
+    kinds = (kind(world), kind(params), types.int64, types.int64, types.FunctionType(signature))
     entry: Callable[..., None] = compiled.compile(kinds)
     return entry
