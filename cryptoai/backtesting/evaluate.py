@@ -20,7 +20,7 @@ from cryptoai.backtesting.metrics import Performance, performance, period_return
 from cryptoai.backtesting.run import BacktestResult
 from cryptoai.backtesting.significance import Interval, block_bootstrap, deflated_sharpe
 from cryptoai.backtesting.touch import touches
-from cryptoai.core.clock import SECOND, iso
+from cryptoai.core.clock import MS, SECOND, iso
 from cryptoai.core.instruments import Contract
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Evaluation",
     "assumption_line",
     "assumptions",
+    "count",
     "duration",
     "evaluate",
     "result_lines",
@@ -94,7 +95,7 @@ def assumptions(evaluation: Evaluation) -> list[tuple[str, str]]:
     simulated = [tuple(line.split(": ", 1)) for line in replay.assumed.banner(replay.feeds)]
     return [
         ("Window", f"{iso(window.start)[:19]}Z to {iso(window.stop)[:19]}Z, {duration(window.stop - window.start)}"),
-        ("Decisions", f"every {execution.decision_interval_ms} ms by {who(evaluation)}"),
+        ("Decisions", f"every {_interval(execution.decision_interval_ms)} by {who(evaluation)}"),
         ("Money", f"{cash} to start with, at most {risk.max_position_pct:.0%} of equity in one instrument"),
         *((topic, text) for topic, text in simulated),
         ("Marking", "at mid; what is open at the end is not sold"),
@@ -126,6 +127,11 @@ def verdict(evaluation: Evaluation) -> str:
         f"Net of the same costs the naive baselines earned: {', '.join(named)}. "
         f"The strategy earned {signed(ours, '.3%')} and beat {said}."
     )
+
+
+def count(number: int, name: str) -> str:
+    """'1 trial', '2 trials'."""
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def signed(value: float, form: str) -> str:
@@ -195,7 +201,7 @@ def result_lines(evaluation: Evaluation) -> list[str]:
         f"funding {_money(costs.funding)}",
         f"luck: {evaluation.interval.level:.0%} interval of the net return {evaluation.interval.low:+.3%} to "
         f"{evaluation.interval.high:+.3%}, deflated Sharpe probability {_share(evaluation.deflated_sharpe)} "
-        f"({evaluation.trials} {'trial' if evaluation.trials == 1 else 'trials'})",
+        f"({count(evaluation.trials, 'trial')})",
         f"assumes: {assumption_line(evaluation)}",
         NO_PROMISE,
     ]
@@ -240,6 +246,10 @@ def _causes(ledger: Ledger) -> dict[str, float]:
     for payment in ledger.funding:
         found[payment.cause] = found.get(payment.cause, 0.0) + float(payment.amount)
     return found
+
+
+def _interval(ms: int) -> str:
+    return f"{ms} ms" if ms < 10_000 else duration(ms * MS)
 
 
 def _bps(fee: Decimal) -> str:

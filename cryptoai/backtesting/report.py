@@ -6,6 +6,7 @@ result without its assumptions and the baselines beside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -17,6 +18,7 @@ from cryptoai.backtesting.evaluate import (
     Evaluation,
     assumption_line,
     assumptions,
+    count,
     duration,
     signed,
     verdict,
@@ -31,6 +33,7 @@ from cryptoai.core.clock import SECOND
 __all__ = ["render_report", "write_report"]
 
 _MONTHS_FROM_DAYS = 60
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STYLE = files("cryptoai.backtesting").joinpath("report.css").read_text(encoding="utf-8")
 
 
@@ -121,7 +124,7 @@ def _figures(evaluation: Evaluation) -> str:
         ("Skew", _number(found.skew)),
         ("Tail ratio (95th over 5th percentile)", _number(found.tail_ratio)),
         ("Sharpe ratio of one interval", _number(found.sharpe_period)),
-        (f"Deflated Sharpe, probability ({evaluation.trials} trials)", _number(evaluation.deflated_sharpe)),
+        (f"Deflated Sharpe, probability ({count(evaluation.trials, 'trial')})", _number(evaluation.deflated_sharpe)),
         ("CAGR", _share(found.cagr)),
         ("Volatility, yearly", _share(found.volatility)),
         ("Sharpe, yearly", _number(found.sharpe)),
@@ -156,15 +159,32 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
 
 
 def _monthly(ledger: Ledger) -> str:
-    """Returns by calendar month (UTC); nothing for a sample that is shorter than two of them."""
+    """Returns by calendar month (UTC), a row a year; nothing for a sample that is shorter than two of them."""
     if ledger.times[-1] - ledger.times[0] < _MONTHS_FROM_DAYS * 86_400 * SECOND:
         return ""
-    months: dict[str, float] = {}
-    for time, equity in zip(ledger.times, ledger.equity, strict=True):
-        months[f"{datetime.fromtimestamp(int(time) // SECOND, UTC):%Y-%m}"] = float(equity)
-    opening = [float(ledger.equity[0]), *list(months.values())[:-1]]
-    rows = [(name, f"{end / start - 1:+.2%}") for start, (name, end) in zip(opening, months.items(), strict=True)]
-    return f'<div class="two">{_table("By month", rows)}</div>'
+    ends: dict[tuple[int, int], float] = {}
+    for time, equity in zip(ledger.times.tolist(), ledger.equity.tolist(), strict=True):
+        moment = datetime.fromtimestamp(time // SECOND, UTC)
+        ends[moment.year, moment.month] = equity
+    starts = dict(zip(ends, [float(ledger.equity[0]), *ends.values()], strict=False))
+    gains = {month: end / starts[month] - 1 for month, end in ends.items() if starts[month] > 0}
+    years = sorted({year for year, _ in ends})
+    rows = "".join(_year(year, {month: gain for (y, month), gain in gains.items() if y == year}) for year in years)
+    head = "".join(f"<th>{name}</th>" for name in ("", *_MONTHS, "Year"))
+    table = f'<div class="scroll"><table class="wide"><tr>{head}</tr>{rows}</table></div>'
+    return f'<section class="card"><h2>By month</h2>{table}</section>'
+
+
+def _year(year: int, gains: dict[int, float]) -> str:
+    """The twelve months and what they compound to."""
+    whole = math.prod(1 + gain for gain in gains.values()) - 1
+    return f"<tr><td>{year}</td>{''.join(_gain(gains.get(month)) for month in range(1, 13))}{_gain(whole)}</tr>"
+
+
+def _gain(value: float | None) -> str:
+    if value is None:
+        return "<td></td>"
+    return f'<td class="{"up" if value > 0 else "down"}">{signed(value, ".2%")}</td>'
 
 
 def _banner(evaluation: Evaluation) -> str:

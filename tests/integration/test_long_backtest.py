@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -78,8 +80,20 @@ def test_a_season_has_yearly_figures_months_and_a_rolling_ratio(found: Evaluatio
     assert found.performance.cagr is not None
     assert found.performance.sharpe is not None
     page = render_report(found)
-    for text in ("2024-01", "2024-02", "2024-03", "By month", "rolling 30 days", "CAGR"):
+    for text in ("<td>2024</td>", "<th>Mar</th>", "By month", "rolling 30 days", "CAGR", "(1 trial)"):
         assert text in page
+    year = page.split("<td>2024</td>")[1].split("</tr>")[0]
+    cells = [float(cell) / 100 for cell in re.findall(r">([+-][0-9.]+)%<", year)]
+    assert len(cells) == 4
+    assert math.prod(1 + cell for cell in cells[:3]) - 1 == pytest.approx(cells[3], abs=3e-4)
+    assert cells[3] == pytest.approx(found.performance.total_return, abs=1e-4)
+
+
+def test_on_candles_the_assumed_spread_is_the_spread(found: Evaluation) -> None:
+    """Five basis points of all that was traded with market orders; what is left is slippage."""
+    traded = sum(float(fill.price) * float(fill.quantity) for fill in found.result.ledger.fills)
+    assert float(found.costs.spread) == pytest.approx(5e-4 * traded, rel=1e-3)
+    assert found.costs.impact == 0
 
 
 def test_funding_is_paid_by_strategy_and_baselines_alike(found: Evaluation) -> None:
