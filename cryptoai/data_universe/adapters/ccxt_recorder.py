@@ -52,8 +52,8 @@ _STREAMS = (
 )
 _CONTRACTS_ONLY = ("watchMarkPrice", "watchLiquidations")
 _REST_BOOK = "/depth"
-_PATIENCE = 64
-"""Messages of any stream that a snapshot may be on its way."""
+_PATIENCE = {"rest": 64, "stream": 16}
+"""Messages of any stream that a snapshot may be on its way: asked for by REST, or the first of a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Recorder:
         unknown = {made.symbol for made in self._tape.unsynced()}
         self._unknown = {symbol: self._unknown.get(symbol, self._tape.messages) for symbol in unknown}
         for symbol, since in self._unknown.items():
-            if self._tape.messages - since >= _PATIENCE:
+            if self._tape.messages - since >= _PATIENCE["rest" if self._by_rest else "stream"]:
                 self._unknown[symbol] = self._tape.messages
                 task = asyncio.ensure_future(self._fresh(symbol))
                 self._asked.add(task)
@@ -186,11 +186,16 @@ class Recorder:
     async def _fresh(self, symbol: str) -> None:
         """A REST snapshot where the venue syncs that way, else new connections, which begin with one."""
         with suppress(BaseError):  # the next attempt follows from the next messages
-            if self._exchange.id.startswith("binance"):
+            if self._by_rest:
                 await self._exchange.fetch_order_book(self._unified(symbol, self._exchange.markets), 1000)
                 return
         for client in list(self._exchange.clients.values()):
             await client.close()
+
+    @property
+    def _by_rest(self) -> bool:
+        """Whether the venue's books sync by a REST snapshot."""
+        return bool(self._exchange.id.startswith("binance"))
 
     async def _watch(self, name: str, symbol: str) -> None:
         """Keep one stream subscribed: each call of ccxt waits for its next message."""

@@ -269,7 +269,8 @@ class Importer:
         return None
 
     def _count(self, number: int) -> None:
-        if self._number is not None and number not in (0, self._number + 1):
+        """A number missing is a hole; the same again is the message before, which changes nothing a second time."""
+        if self._number is not None and number not in (0, self._number, self._number + 1):
             self.lose("a missing message of the connection", 0)
         self._number = number
 
