@@ -242,12 +242,16 @@ def journal(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="import, features, venue, verdict, decide, infer, or all.")] = "all",
+    name: Annotated[str, typer.Argument(help="backtest, features, venue, verdict, decide, or all.")] = "all",
+    peers: Annotated[
+        str | None, typer.Option(help="Of backtest: hftbacktest, nautilus_trader, vectorbt, with commas, or none.")
+    ] = None,
+    _json: Annotated[bool, typer.Option("--json", help="The default, and the only form.")] = True,
 ) -> None:
-    """Measure this machine: one JSON line per benchmark on stdout."""
+    """Measure this machine: one JSON line per figure on stdout."""
     from cryptoai.cli.bench import run_bench
 
-    raise typer.Exit(run_bench(name))
+    raise typer.Exit(run_bench(name, peers))
 
 
 def _version(wanted: bool) -> None:
