@@ -69,7 +69,8 @@ def backtest(
     if wanted.check_lookahead or wanted.plant_leak:
         return run_check(config, assets, model, cuts=wanted.cuts, plant=wanted.plant_leak)
     feeds = load_feeds(config, assets)
-    open_model(model, config)  # what cannot be opened must not be found out after hours
+    if wanted.walk_forward or wanted.grid or wanted.capacity:
+        open_model(model, config)  # what cannot be opened must not be found out after hours
     asked = Asked(config, tuple(assets), model, folder)
     study = run_studies(asked, feeds, wanted, ProcessExecutor(wanted.workers))
     if study.selection is not None:

@@ -58,11 +58,10 @@ class Asked:
         }
 
     def _model(self) -> str:
-        """The revision of a bundle; the address of a server, whose bundle is its own business."""
-        if self.open_model is not open_model:
+        """The revision that answers: of the bundle, or of a server at this moment."""
+        remote = self.model is not None and self.model.startswith(("http://", "https://"))
+        if remote or self.open_model is not open_model:
             return self.open_model(self.model, self.config)[1]
-        if self.model is not None and self.model.startswith(("http://", "https://")):
-            return self.model
         return verify_bundle(bundle_path(self.model, self.config)).revision
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from cryptoai.backtesting.executor import ProcessExecutor, Task
 from cryptoai.testing.jobs import Chores
@@ -17,6 +20,16 @@ def test_every_task_comes_back_even_from_a_killed_worker(tmp_path: Path) -> None
     assert [(outcomes[k].result or {}).get("squared") for k in "01234"] == [4, 9, None, 16, 25]
     assert outcomes["2"].error == "no data"
     assert outcomes["1"].deaths == 1
+
+
+def test_workers_are_gone_when_the_caller_leaves_early(tmp_path: Path) -> None:
+    """After the first of three outcomes nobody listens any more, and no process is left behind."""
+    outcomes = ProcessExecutor(workers=1).run(Chores(tmp_path), [Task(str(n), {"square": n}) for n in range(3)])
+    worker = (next(outcomes).result or {})["pid"]
+    os.kill(worker, 0)
+    outcomes.close()  # type: ignore[attr-defined]
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
 
 
 def test_a_task_that_always_kills_its_worker_is_given_up_with_a_reason(tmp_path: Path) -> None:
