@@ -33,6 +33,7 @@ duckdb.sql("select * from read_parquet('var/lake/kind=mark/**/*.parquet', hive_p
 | `kind=events/venue=V/symbol=S/date=D/*.parquet` | trades and book changes of one UTC day of `known_at` |
 | `kind=KIND/venue=V/symbol=S/date=D/*.parquet` | facts; `D` begins the month (`onchain`: year) of `event_time` |
 | `quarantine/kind=KIND/venue=V/symbol=S/*.parquet` | refused facts with `reason` and `source` |
+| `quarantine/kind=KIND/venue=V/symbol=S/*.jsonl` | refused lines: `line`, `reason`, `text`, `count` |
 
 `event_time` and `known_at` are int64 nanoseconds UTC. A fact has two times: when it was true, and when anybody here
 could first know it. Every file is sorted by `known_at`.
