@@ -135,18 +135,22 @@ def portfolio_loss(s: Situation) -> Cap | None:
     if own is None or None in tails:
         return Cap(s.keep, "a tail forecast is missing", "reduce-only")
     limit = exact(s.limits.max_portfolio_loss_pct) * s.budget
-    together = along = ZERO
-    for peer, tail in zip(s.context.peers, tails, strict=True):
-        together += tail or ZERO
-        along += (tail or ZERO) * _comovement(peer, s)
-    room = limit * limit - together * together
+    others = along = ZERO
+    for tail, moves in zip(tails, s.together, strict=True):
+        others += tail or ZERO
+        along += (tail or ZERO) * moves
+    room, wanted = limit * limit - others * others, s.notional(abs(s.proposed)) * own
+    if wanted * (wanted + 2 * along) <= room or not own:
+        return None
     left = (along * along + room).sqrt() - along if room > 0 else ZERO
-    return Cap(max(s.units(left / own), s.keep)) if own else None
+    return Cap(max(s.units(left / own), s.keep))
 
 
 def correlated(s: Situation) -> Cap | None:
     """Notional of the instrument and of what moves with it <= max_correlated_pct x equity; above it reduce-only."""
-    along = sum((abs(peer.notional) * _comovement(peer, s) for peer in s.context.peers), ZERO)
+    along = ZERO
+    for peer, moves in zip(s.context.peers, s.together, strict=True):
+        along += abs(peer.notional) * moves
     return Cap(max(s.units(exact(s.limits.max_correlated_pct) * s.budget - along), s.keep))
 
 
@@ -245,14 +249,6 @@ def _tail(peer: Peer, s: Situation) -> Decimal | None:
     """
     share = s.shortfall(peer.es99_bps, peer.notional) if peer.es99_bps is not None else None
     return abs(peer.notional) * share if share is not None else None
-
-
-def _comovement(peer: Peer, s: Situation) -> Decimal:
-    """How much of another position's loss comes with ours, 0 to 1."""
-    if peer.correlation is None:
-        return Decimal(1)
-    together = exact(peer.correlation) * (1 if (peer.notional > 0) == (s.proposed > 0) else -1)
-    return min(max(together, ZERO), Decimal(1))
 
 
 def _fall(peak: Decimal, equity: Decimal, limits: RiskConfig) -> Bound | None:

@@ -20,6 +20,7 @@ from cryptoai.core.money import Money
 __all__ = ["Context", "Peer", "Situation", "exact", "floor_to_step", "situation"]
 
 ZERO = Decimal(0)
+ONE = Decimal(1)
 HALF = Decimal("0.5")
 BPS = Decimal("0.0001")
 
@@ -67,7 +68,9 @@ class Situation(NamedTuple):
     """Signed quantities (base units; contracts if inverse), prices in quote per base, age in seconds.
 
     Money is in the settlement currency: quote, or base (coin) if inverse. `budget` is the equity that limits take
-    shares of, never negative. `face` is the quote value of one inverse contract, None for every other contract.
+    shares of, never negative. `face` is the quote value of one inverse contract, None for every other contract. `keep`
+    is the largest position on the proposed side that adds nothing to what is held. `together` says of each peer how
+    much of its loss comes with a loss of the proposed side, 0 to 1 (unknown: 1).
     """
 
     limits: RiskConfig
@@ -75,6 +78,7 @@ class Situation(NamedTuple):
     spot: bool
     current: Decimal
     proposed: Decimal
+    keep: Decimal
     mid: Decimal
     face: Decimal | None
     entry: Decimal | None
@@ -82,15 +86,15 @@ class Situation(NamedTuple):
     budget: Decimal
     peak: Decimal
     age_s: Decimal
-
-    @property
-    def keep(self) -> Decimal:
-        """The largest position on the proposed side that adds nothing to what is held."""
-        return abs(self.current) if self.current * self.proposed > 0 else ZERO
+    together: tuple[Decimal, ...]
 
     def units(self, money: Decimal) -> Decimal:
         """The quantity whose notional is `money`, in the settlement currency: money / mid, or money x mid / face."""
-        return money / self.mid if self.face is None else money * self.mid / self.face
+        return _units(money, self.mid, self.face)
+
+    def notional(self, quantity: Decimal) -> Decimal:
+        """Of an absolute quantity, in the settlement currency."""
+        return quantity * self.mid if self.face is None else quantity * self.face / self.mid
 
     def units_of_quote(self, money: Decimal) -> Decimal:
         """The same for an amount of quote currency: of an inverse contract it does not depend on the price."""
@@ -140,12 +144,15 @@ def situation(
     equity = account.equity.value
     budget = max(equity, ZERO)
     face = instrument.contract_size if instrument.contract is Contract.INVERSE else None
-    flat = Situation(
+    target = _units(_share(proposal.exposure) * exact(limits.max_position_pct) * budget, mid, face)
+    proposed, current = floor_to_step(target, instrument.step), held.value if held is not None else ZERO
+    return Situation(
         limits=limits,
         context=context,
         spot=instrument.contract is Contract.SPOT,
-        current=held.value if held is not None else ZERO,
-        proposed=ZERO,
+        current=current,
+        proposed=proposed,
+        keep=abs(current) if current * proposed > 0 else ZERO,
         mid=mid,
         face=face,
         entry=entry.value if entry is not None else None,
@@ -153,9 +160,19 @@ def situation(
         budget=budget,
         peak=account.peak_equity.value,
         age_s=Decimal(proposal.time - quote.known_at).scaleb(-9),
+        together=tuple([_together(peer, proposed > 0) for peer in context.peers]),
     )
-    target = flat.units(_share(proposal.exposure) * exact(limits.max_position_pct) * budget)
-    return flat._replace(proposed=floor_to_step(target, instrument.step))
+
+
+def _units(money: Decimal, mid: Decimal, face: Decimal | None) -> Decimal:
+    return money / mid if face is None else money * mid / face
+
+
+def _together(peer: Peer, buying: bool) -> Decimal:
+    if peer.correlation is None:
+        return ONE
+    moves = exact(peer.correlation)
+    return min(max(moves if (peer.notional > 0) == buying else -moves, ZERO), ONE)
 
 
 def _fit(proposal: Proposal, quote: Quote, account: AccountView, instrument: Instrument, context: Context) -> None:
