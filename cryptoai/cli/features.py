@@ -150,17 +150,17 @@ def push(
     (feed,) = load_feeds(config, [asset])
     store = open_store(config, redis, project=project)
     store.apply()
-    spent, refused = [], 0
+    spent, states = [], _last_states(config, feed, rows)
     with progress("states pushed") as advance:
-        for k, (state, facts) in enumerate(_last_states(config, feed, rows)):
+        for k, (state, facts) in enumerate(states):
             begun = time.perf_counter()
-            refused += not store.push(state, group_times=facts)
-            spent.append(1000 * (time.perf_counter() - begun))
+            if store.push(state, group_times=facts):
+                spent.append(1000 * (time.perf_counter() - begun))
             advance(k + 1, rows, iso(state.known_at))
             time.sleep(config.data.sample_ms / 1000 / speed if speed else 0)
-    out.print(f"{len(spent) - refused:,} states pushed, p50 {statistics.median(spent):.1f} ms each")
-    if refused:
-        out.print(f"{refused:,} refused: the online store already has newer ones")
+    out.print(f"states pushed: {len(spent):,}" + (f", p50 {statistics.median(spent):.1f} ms each" if spent else ""))
+    if len(spent) < len(states):
+        out.print(f"refused: {len(states) - len(spent):,}; the online store already has newer ones")
 
 
 def open_store(
@@ -243,4 +243,5 @@ def _show(state: StateVector, ages: dict[str, float], allowed: dict[str, float])
     for group, age in ages.items():
         feeds.add_row(group, f"[red]{age:.3f}[/]" if age > allowed[group] else f"{age:.3f}", f"{allowed[group]:g}")
     out.print(feeds)
-    err.print(f"{sum(state.present())} of {state.width} present, known at {iso(state.known_at)}, hash {state.hash()}")
+    known = f"known at {iso(state.known_at)}, hash {state.hash()}" if state.known_at else "nothing known"
+    err.print(f"{sum(state.present())} of {state.width} present, {known}")

@@ -41,6 +41,7 @@ JOIN_KEY, TIMESTAMP, CREATED = "instrument", "event_timestamp", "created_timesta
 
 _META = b"cryptoai"
 _ROW_GROUP = 1 << 15
+_FORMAT: dict[str, Any] = {"compression": "zstd", "coerce_timestamps": "us"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class History:
     def _opened(self, group: str, instrument: str) -> pq.ParquetFile:
         path = self.path(group, instrument)
         try:
-            return pq.ParquetFile(path)
+            return pq.ParquetFile(path, memory_map=True)
         except FileNotFoundError as error:
             raise DataError(
                 f"no features of {instrument} are stored below {self.folder}; run `cryptoai features materialize`"
@@ -218,12 +219,12 @@ def _times(file: pq.ParquetFile, group: str) -> tuple[Ints, Ints, Ints]:
 
 
 def _gather(table: pa.Table, rows: Ints, places: Ints, into: tuple[Joined, int]) -> None:
+    """One write for each moment, not one for each number: the rows of `out` lie far apart."""
     out, start = into
-    for offset, column in enumerate(table.columns):
-        numbers = column.to_numpy()[rows]
-        there = np.isfinite(numbers)
-        out.values[places, start + offset] = np.where(there, numbers, np.float32(0))
-        out.mask[places, start + offset] = there
+    found = np.stack([column.to_numpy()[rows] for column in table.columns], axis=1)
+    there, to = np.isfinite(found), slice(start, start + found.shape[1])
+    out.values[places, to] = np.where(there, found, np.float32(0))
+    out.mask[places, to] = there
 
 
 def _table(group: str, instrument: str, times: tuple[Ints, Ints, Ints], rows: Batch) -> pa.Table:
@@ -246,7 +247,7 @@ def _replace(path: Path, table: pa.Table) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent.parent, suffix=".part")  # not where Feast reads whole folders
     try:
         with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd", coerce_timestamps="us", row_group_size=_ROW_GROUP)
+            pq.write_table(table, file, use_dictionary=[JOIN_KEY], row_group_size=_ROW_GROUP, **_FORMAT)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

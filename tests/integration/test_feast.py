@@ -180,6 +180,17 @@ def test_the_offline_join_gives_what_was_known(store: FeastStore, history: tuple
     assert np.array_equal(values[:3], expected[[40, 3, 2]])
 
 
+def test_no_connection_is_left_for_the_end_of_the_program(store: FeastStore, history: tuple[np.ndarray, Batch]) -> None:
+    """DuckDB lists what it calls leaks on the user's screen if one is still open then."""
+    import ibis
+
+    last = int(history[0][-1])
+    store.history(PERP, np.array([last]))
+    after_a_join = ibis.options.default_backend
+    store.materialize(0, last)
+    assert (after_a_join, ibis.options.default_backend) == (None, None)
+
+
 def test_history_is_kept_for_each_instrument_in_microseconds(
     store: FeastStore, history: tuple[np.ndarray, Batch]
 ) -> None:

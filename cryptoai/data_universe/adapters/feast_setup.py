@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ import yaml
 from cryptoai.core.errors import ConfigError, DataError
 from cryptoai.data_universe.adapters.hot_store import KEY_TTL_S, RedisAddress
 
-__all__ = ["configure", "lighten", "load_definitions", "quiet", "write_repository"]
+__all__ = ["configure", "joining", "lighten", "load_definitions", "quiet", "write_repository"]
 
 _BANNED = "dask"
 
@@ -37,6 +38,21 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def joining() -> Iterator[None]:
+    """`quiet`, for what reads history: drops the DuckDB connection that ibis keeps for the next caller.
+
+    Left open until the interpreter ends, it prints a list of leaks at our users.
+    """
+    try:
+        with quiet():
+            yield
+    finally:
+        ibis: Any = sys.modules.get("ibis")
+        if ibis is not None:
+            ibis.options.default_backend = None
 
 
 def load_definitions(path: Path) -> Any:

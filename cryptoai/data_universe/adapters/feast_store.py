@@ -28,7 +28,14 @@ from cryptoai.core.config import FeaturesConfig
 from cryptoai.core.errors import DataError
 from cryptoai.core.state import StateVector
 from cryptoai.data_universe import schema
-from cryptoai.data_universe.adapters.feast_setup import configure, lighten, load_definitions, quiet, write_repository
+from cryptoai.data_universe.adapters.feast_setup import (
+    configure,
+    joining,
+    lighten,
+    load_definitions,
+    quiet,
+    write_repository,
+)
 from cryptoai.data_universe.adapters.hot_store import HotReader, RedisAddress, open_hot, reachable
 from cryptoai.data_universe.history import History, Joined, event_column, known_column, usable_rows
 from cryptoai.data_universe.packed import Limits, StoredState, limits, masked, newest_in, pack, stored
@@ -111,7 +118,7 @@ class FeastStore:
         first = min(state.newest for state in found) if start_ns is None else start_ns
         for state in found:
             self.hot.claim(state.instrument, state.newest)
-        with quiet(), reachable(), self._guarded({state.instrument: state.newest for state in found}):
+        with joining(), reachable(), self._guarded({state.instrument: state.newest for state in found}):
             for group in schema.STORED_GROUPS:
                 self._view(group)
             self._store.materialize(
@@ -177,7 +184,7 @@ class FeastStore:
         self._require_history()
         wanted = pd.DataFrame({"instrument": instrument, "event_timestamp": [_floor(int(t)) for t in times]})
         wanted["event_timestamp"] = wanted["event_timestamp"].astype("datetime64[us, UTC]")
-        with quiet():
+        with joining():
             asked = {"entity_df": wanted.drop_duplicates(), "features": self._service()}
             joined = self._store.get_historical_features(**asked).to_df()
         stamps = pd.to_datetime(joined["event_timestamp"], utc=True)  # Spark gives naive ones, in UTC as configured
