@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from cryptoai.core.clock import MS, ReplayClock
 from cryptoai.testing.feed_dialects import DIALECTS, Dialect
 
-__all__ = ["BINANCE_OPTIONS", "Faults", "FeedExchange", "served"]
+__all__ = ["BINANCE_OPTIONS", "Faults", "FeedExchange", "moved", "served"]
 
 BINANCE_OPTIONS = {"fetchMarkets": {"types": ["linear"]}, "fetchCurrencies": False, "fetchMargins": False}
 """ccxt options without which it asks endpoints that are not here."""
@@ -269,6 +269,17 @@ async def served(exchange: FeedExchange) -> AsyncIterator[str]:
         yield "{}:{}".format(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
+
+
+def moved(urls: Any, address: str) -> Any:
+    """ccxt's addresses of a venue with this machine's in their place."""
+    if isinstance(urls, dict):
+        return {name: moved(url, address) for name, url in urls.items()}
+    if not isinstance(urls, str):
+        return urls
+    scheme, _, rest = urls.partition("://")
+    path = rest.partition("/")[2]
+    return f"{scheme.replace('https', 'http').replace('wss', 'ws')}://{address}/{path}"
 
 
 _BINANCE_MARKET = {

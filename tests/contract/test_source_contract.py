@@ -6,6 +6,7 @@ put there, what a line of it looks like that is no line, and what to take out to
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 from collections.abc import Callable
@@ -16,8 +17,9 @@ import numpy as np
 import orjson
 import pytest
 
-from cryptoai.core.clock import SECOND, ReplayClock
+from cryptoai.core.clock import MS, SECOND, ReplayClock
 from cryptoai.core.instruments import Instrument
+from cryptoai.data_universe.adapters.ccxt_recorder import Limits, Recorder, connect
 from cryptoai.data_universe.asset_registry.registry import INSTRUMENTS, instrument
 from cryptoai.data_universe.derivatives.importing import Source, import_facts
 from cryptoai.data_universe.importing import import_recording
@@ -28,6 +30,7 @@ from cryptoai.data_universe.market_microstructure.described import instruments_o
 from cryptoai.data_universe.market_microstructure.live import LiveTape
 from cryptoai.data_universe.onchain.files import FileSource
 from cryptoai.data_universe.onchain.metrics import METRIC_NAMES
+from cryptoai.testing.feed_exchange import BINANCE_OPTIONS, Faults, FeedExchange, moved, served
 from cryptoai.testing.slices import TAPES
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -126,6 +129,36 @@ def own(folder: Path) -> Rig:
     return Rig(folder / "own.tape", lines, len(lines), recording(PERP), garbage, 3_000, _depths(lines))
 
 
+async def _recorded(folder: Path) -> Path:
+    """ccxt.pro's own class, recorded while the local exchange moves."""
+    clock = ReplayClock(1_723_161_256_000 * MS)
+    feed = FeedExchange(clock, Faults(np.random.default_rng(3)))
+    live = LiveTape(folder / "live", PERP.venue, (PERP,), clock)
+    exchange = connect(PERP.venue, {"enableRateLimit": False})
+    exchange.options.update(BINANCE_OPTIONS, enableUnifiedAccount=True)
+    exchange.has["fetchCurrencies"] = False
+    async with served(feed) as address:
+        exchange.urls["api"] = moved(exchange.urls["api"], address)
+        recorder = Recorder(exchange, live, clock, lambda _piece: None, Limits(first_wait_s=0.001))
+        running = asyncio.ensure_future(recorder.run([PERP.symbol]))
+        while not feed.subscribed:  # noqa: ASYNC110 - the server says nothing, it is asked
+            await asyncio.sleep(0)
+        for _ in range(80):
+            await feed.step()
+            for _ in range(8):
+                await asyncio.sleep(0)
+        recorder.stop()
+        await running
+    return live.path
+
+
+def fed(folder: Path) -> Rig:
+    """What the recorder wrote of the local exchange."""
+    lines = asyncio.run(_recorded(folder)).read_bytes().splitlines()
+    middle = len(lines) * 3 // 4
+    return Rig(folder / "fed.tape", lines, len(lines), recording(PERP), lines[middle][:19] + b" {oops", middle)
+
+
 def connections(folder: Path) -> Rig:
     """The shipped tape in the form that capture tools write for several connections."""
     messages, replies = [], []
@@ -212,6 +245,7 @@ RIGS: dict[str, Callable[[Path], Rig]] = {
     "raw Binance futures": lambda folder: raw(folder, PERP.id),
     "raw Binance spot": lambda folder: raw(folder, "binance_spot:BTCUSDT"),
     "our recording": own,
+    "recorder on the local exchange": fed,
     "several connections": connections,
     "Tardis trades": lambda folder: tardis(folder, "trades"),
     "Tardis derivative_ticker": lambda folder: tardis(folder, "derivative_ticker"),

@@ -18,7 +18,7 @@ from cryptoai.data_universe.importing import append_piece, import_recording
 from cryptoai.data_universe.lake import read_events
 from cryptoai.data_universe.market_microstructure.book import Book
 from cryptoai.data_universe.market_microstructure.live import LiveTape
-from cryptoai.testing.feed_exchange import BINANCE_OPTIONS, Faults, FeedExchange, served
+from cryptoai.testing.feed_exchange import BINANCE_OPTIONS, Faults, FeedExchange, moved, served
 
 PERP = instrument("binance_usdm:BTCUSDT")
 STEPS = 6_000
@@ -33,16 +33,6 @@ def _instrument(venue: str) -> Instrument:
     return PERP.model_copy(update={"id": f"{venue}:{SYMBOLS.get(venue, 'BTCUSDT')}"})
 
 
-def _moved(urls: Any, address: str) -> Any:
-    if isinstance(urls, dict):
-        return {name: _moved(url, address) for name, url in urls.items()}
-    if not isinstance(urls, str):
-        return urls
-    scheme, _, rest = urls.partition("://")
-    path = rest.partition("/")[2]
-    return f"{scheme.replace('https', 'http').replace('wss', 'ws')}://{address}/{path}"
-
-
 def _exchange(venue: str, address: str) -> Any:
     made = connect(venue, {"enableRateLimit": False})
     if venue in SYMBOLS:
@@ -50,7 +40,7 @@ def _exchange(venue: str, address: str) -> Any:
     else:
         made.options.update(BINANCE_OPTIONS, fetchMarkets={"types": ["linear"]}, enableUnifiedAccount=True)
     made.has["fetchCurrencies"] = False
-    made.urls["api"] = _moved(made.urls["api"], address)
+    made.urls["api"] = moved(made.urls["api"], address)
     return made
 
 
