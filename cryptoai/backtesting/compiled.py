@@ -92,7 +92,7 @@ class Delays(NamedTuple):
 
 
 class Tapes(NamedTuple):
-    """The same rows twice: as the exchange lived them, and as they became known (53 bytes a row)."""
+    """The same rows twice: as the exchange lived them, and as they became known (54 bytes a row)."""
 
     exchange: Tape
     known: Tape
@@ -122,9 +122,10 @@ class World(NamedTuple):
 
 
 def prepare(events: EventArray) -> Tapes:
-    """The columns in both orders, without the best-quote rows, which change no book."""
-    keep = events.kind != QUOTE
-    rows = EventArray(*(getattr(events, name)[keep] for name in events.__dataclass_fields__))
+    """The columns in both orders, without the best-quote rows, which change no book; events without any are shared."""
+    keep, rows = events.kind != QUOTE, events
+    if not keep.all():
+        rows = EventArray(*(getattr(events, name)[keep] for name in events.__dataclass_fields__))
     return Tapes(exchange_order(rows), (rows.known_at, rows.kind, rows.side, rows.last, rows.price, rows.qty))
 
 
