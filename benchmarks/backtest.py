@@ -121,9 +121,9 @@ def turns(workers: Sequence[tuple[Worker, str]], runs: int) -> list[list[Answer]
 
 
 def figures(worker: Worker, scenario: str, answers: list[Answer], units: int) -> Answer:
-    """One engine's line: time, speed, memory, and what it did."""
+    """One engine's line: time, speed, memory (preparing included, imports not), and what it did."""
     cpu, wall, about = [a["cpu_s"] for a in answers], [a["wall_s"] for a in answers], worker.about
-    middle = statistics.median(cpu)
+    middle, peak = statistics.median(cpu), max(about["peak_mb"], *(a["peak_mb"] for a in answers))
     line = {
         "engine": about["engine"],
         "scenario": scenario,
@@ -133,8 +133,8 @@ def figures(worker: Worker, scenario: str, answers: list[Answer], units: int) ->
         "wall_min_s": round(min(wall), 4),
         "per_cpu_s": round(units / middle),
         "prepare_s": about["prepare_s"],
-        "peak_mb": max(a["peak_mb"] for a in answers),
-        "bytes_a_row": round((max(a["peak_mb"] for a in answers) - about["imported_mb"]) * 2**20 / about["rows"], 1),
+        "peak_mb": peak,
+        "bytes_a_row": round((peak - about["imported_mb"]) * 2**20 / about["rows"], 1),
     }
     return {**line, **{name: answers[0][name] for name in ("actions", "fills", "rejected") if name in answers[0]}}
 
