@@ -75,11 +75,7 @@ def _from_position(
     entry = float(account.entry_prices[instrument.id]) if instrument.id in account.entry_prices else mid
     worth = _notional(instrument, qty, mid)
     gain = _gain(instrument, qty, entry, mid)
-    others = sum(
-        abs(float(held)) * float(account.entry_prices[name])
-        for name, held in account.positions.items()
-        if name != instrument.id and name in account.entry_prices
-    )
+    others = _others(instrument, account)
     return {
         "position_share": max(-1.0, min(1.0, worth / (max_position_pct * equity))),
         "unrealised_return": 1e4 * gain / abs(_notional(instrument, qty, entry)) if qty else 0.0,
@@ -88,12 +84,23 @@ def _from_position(
     }
 
 
+def _others(instrument: Instrument, account: AccountView) -> float:
+    """Notional of the other positions at their entries; NaN if inverse, because their contract sizes are not told."""
+    sizes = [
+        abs(float(held)) * float(account.entry_prices[name])
+        for name, held in account.positions.items()
+        if name != instrument.id and name in account.entry_prices
+    ]
+    return _NAN if sizes and instrument.contract is Contract.INVERSE else sum(sizes)
+
+
 def _notional(instrument: Instrument, qty: float, price: float) -> float:
-    """Quote value; an inverse contract is worth `contract_size` quote whatever the price."""
-    return qty * (float(instrument.contract_size) if instrument.contract is Contract.INVERSE else price)
+    """In the settlement currency, like equity: quote, or coin if inverse."""
+    return qty * float(instrument.contract_size) / price if instrument.contract is Contract.INVERSE else qty * price
 
 
 def _gain(instrument: Instrument, qty: float, entry: float, mid: float) -> float:
+    """In the settlement currency."""
     if instrument.contract is Contract.INVERSE:
-        return qty * float(instrument.contract_size) * (1 / entry - 1 / mid) * mid
+        return qty * float(instrument.contract_size) * (1 / entry - 1 / mid)
     return qty * (mid - entry)

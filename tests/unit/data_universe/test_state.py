@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 
@@ -72,13 +73,16 @@ def test_a_short_position_has_the_opposite_sign_and_the_share_is_clipped() -> No
     assert numbers["unrealised_return"] == pytest.approx(-200.0)
 
 
-def test_an_inverse_contract_is_worth_its_face() -> None:
-    """Ten contracts of 1 quote are 10 quote at any price; the gain is counted at the mark."""
-    inverse = make_instrument(contract=Contract.INVERSE)
-    numbers = named(state.portfolio(inverse, account("10"), quote(), 0.1))
+def test_an_inverse_contract_counts_in_coin() -> None:
+    """A thousand contracts of 100 quote at 51,000 are 1.96 coin of an equity in coin, and so is what they gained."""
+    inverse = make_instrument(contract=Contract.INVERSE).model_copy(update={"contract_size": Decimal(100)})
+    numbers = named(state.portfolio(inverse, account("1000", equity="50"), quote(), 0.1))
 
-    assert numbers["position_share"] == pytest.approx(10 / 9000)
-    assert numbers["unrealised_return"] == pytest.approx(1e4 * (1 / 50_000 - 1 / 51_000) * 51_000)
+    assert numbers["position_share"] == pytest.approx(100_000 / 51_000 / 5)
+    assert numbers["leverage_used"] == pytest.approx(100_000 / 51_000 / 50)
+    gained = 100_000 * (1 / 50_000 - 1 / 51_000)
+    assert numbers["unrealised_return"] == pytest.approx(1e4 * gained / 2)
+    assert numbers["unrealised_share"] == pytest.approx(1e4 * gained / 50)
 
 
 @pytest.mark.parametrize("missing", ["quote", "budget", "equity"])
