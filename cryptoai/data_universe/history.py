@@ -211,11 +211,13 @@ def _look_up(file: pq.ParquetFile, group: str, k: int, asked: tuple[Ints, Ints],
 
 def _times(file: pq.ParquetFile, group: str) -> tuple[Ints, Ints, Ints]:
     """known_at, event times and the order of the rows: by known_at, then by when they were created."""
-    table = file.read(columns=[known_column(group), event_column(group), CREATED])
-    known, events = (table.column(place).to_numpy() for place in (0, 1))
+    names = known_column(group), event_column(group)
+    table = file.read(columns=list(names))
+    known, events = (table.column(name).to_numpy() for name in names)
     if np.all(known[1:] > known[:-1]):
         return known, events, np.arange(len(known))
-    return known, events, np.lexsort((table.column(2).cast(pa.int64()).to_numpy(), known))
+    created = file.read(columns=[CREATED]).column(CREATED).cast(pa.int64()).to_numpy()
+    return known, events, np.lexsort((created, known))
 
 
 def _gather(table: pa.Table, rows: Ints, places: Ints, into: tuple[Joined, int]) -> None:
