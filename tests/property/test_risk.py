@@ -212,6 +212,20 @@ def test_the_smallest_bound_holds(world: World) -> None:
 
 
 @given(worlds)
+@settings(max_examples=200)
+def test_what_the_order_lacks_is_named(world: World) -> None:
+    """Where an order does not go all the way to the approved position, or there is none, a bound says why."""
+    verdict, order = judged(world)
+    change = abs((verdict.approved - verdict.current).value)
+    sent = order.request.quantity.value if order is not None else Decimal(0)
+    if change - sent < world[5].step:
+        return
+    named = {bound.limit for bound in verdict.bounds}
+    held_back = {"open_order", "unreconciled", "min_notional", "price_collar", "denied"}
+    assert named & (held_back if order is None else set()) or "depth_share" in named
+
+
+@given(worlds)
 @settings(max_examples=100)
 def test_the_approved_notional_keeps_its_share_of_equity(world: World) -> None:
     """Counted by the instrument itself, in its settlement currency: position, leverage and concentration."""
