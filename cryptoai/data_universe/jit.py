@@ -35,13 +35,18 @@ class _Njit(Protocol):
 
 _SETTINGS: Any = numba_config
 _PACKAGE = Path(__file__).resolve().parents[1]
-_NUMBERS = ("events.py", "facts.py", "metrics.py", "schema.py", "taxonomy.py")
+_NUMBERS = ("events.py", "facts.py", "schema.py", "onchain/metrics.py", "market_events/taxonomy.py")
 _COMPILED = (_PACKAGE / "data_universe", _PACKAGE / "backtesting")
+
+
+def _numbers(path: Path) -> bool:
+    """Whether compiled code takes constants from this file."""
+    return path in {_PACKAGE / "data_universe" / name for name in _NUMBERS}
 
 
 def _cache_folder() -> Path:
     sources = sorted(path for folder in _COMPILED for path in folder.rglob("*.py"))
-    texts = [t for path in sources if b"data_universe.jit" in (t := path.read_bytes()) or path.name in _NUMBERS]
+    texts = [t for path in sources if b"data_universe.jit" in (t := path.read_bytes()) or _numbers(path)]
     version = content_hash("".join(content_hash(text) for text in texts).encode(), 16)
     above = Path(_SETTINGS.CACHE_DIR) if _SETTINGS.CACHE_DIR else Path.home() / ".cache" / "cryptoai" / "numba"
     return above / version

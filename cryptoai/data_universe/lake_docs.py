@@ -22,6 +22,7 @@ metadata). Any tool that reads hive partitions can read it; nothing needs Crypto
 
 ```python
 import duckdb, polars
+
 polars.scan_parquet("var/lake/kind=funding/**/*.parquet", hive_partitioning=True).collect()
 duckdb.sql("select * from read_parquet('var/lake/kind=mark/**/*.parquet', hive_partitioning = true)")
 ```
