@@ -139,6 +139,10 @@ def backtest(  # noqa: PLR0913, PLR0917 - each is an option of the command
         str, typer.Option(metavar="X1,X2", help="The same replay at multiples of the money.", rich_help_panel=MANY)
     ] = "",
     workers: Annotated[int, typer.Option(help="Processes for these, 0 for one a core.", rich_help_panel=MANY)] = 0,
+    spark: Annotated[
+        str,
+        typer.Option(metavar="MASTER", help="A Spark cluster for these, e.g. spark://host:7077.", rich_help_panel=MANY),
+    ] = "",
     trials: Annotated[
         int, typer.Option(help="Strategies tried before and elsewhere, for the deflated Sharpe ratio.")
     ] = 0,
@@ -163,6 +167,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - each is an option of the command
         check_lookahead=check_lookahead,
         plant_leak=plant_leak,
         workers=workers,
+        spark=spark,
     )
     raise typer.Exit(run_backtest(configured(config, sets), assets, model, out or Path("var/backtest"), extras))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ class Extras:
     plant_leak: bool = False
     cuts: int = 5
     workers: int = 0
+    spark: str = ""
 
     def __post_init__(self) -> None:
         if self.retrain and not self.walk_forward:
@@ -72,7 +74,7 @@ def backtest(
     if wanted.walk_forward or wanted.grid or wanted.capacity:
         open_model(model, config)  # what cannot be opened must not be found out after hours
     asked = Asked(config, tuple(assets), model, folder)
-    study = run_studies(asked, feeds, wanted, ProcessExecutor(wanted.workers))
+    study = run_studies(asked, feeds, wanted, _executor(wanted))
     if study.selection is not None:
         config = settled(config, study.selection.best["settings"])
     result = replay_unseen(config, feeds, model, folder / "journal.jsonl")
@@ -82,6 +84,16 @@ def backtest(
         out.print(line)
     out.print(f"report {folder / 'report.html'}")
     return 0
+
+
+def _executor(wanted: Extras) -> Executor:
+    """The cores of this machine, or the Spark cluster that was named; its workers run this Python."""
+    if not wanted.spark:
+        return ProcessExecutor(wanted.workers)
+    from cryptoai.backtesting.adapters.spark_executor import SparkExecutor
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    return SparkExecutor(wanted.spark, wanted.workers)
 
 
 def _judged(result: BacktestResult, chosen: Selection | None, wanted: Extras) -> Evaluation:

@@ -1,0 +1,1 @@
+"""Clients of services that backtests may use; imported by composition roots only."""
