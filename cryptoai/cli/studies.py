@@ -6,7 +6,8 @@ next one is waited for; the same command started again goes on where it was stop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,10 @@ class GridJob:
 
     def open(self) -> Work:
         """Tapes and model, loaded once."""
-        _quieten()
         config = self.asked.config
-        feeds = load_feeds(config, self.asked.assets)
-        model, revision = self.asked.open_model(self.asked.model, config)
+        with _alone():
+            feeds = load_feeds(config, self.asked.assets)
+            model, revision = self.asked.open_model(self.asked.model, config)
         window = windows(config, feeds).test
 
         def work(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,14 +130,15 @@ class FoldJob:
 
     def open(self) -> Work:
         """The tapes, loaded once."""
-        _quieten()
         asked = self.asked
-        feeds = load_feeds(asked.config, asked.assets)
+        with _alone():
+            feeds = load_feeds(asked.config, asked.assets)
 
         def work(body: Mapping[str, Any]) -> dict[str, Any]:
             split = Split(Window(*body["train"]), Window(*body["test"]), body["label_ns"], body["embargo_ns"])
-            spec = _trained(asked, feeds, split, body["number"]) if self.retrain else asked.model
-            model, revision = asked.open_model(spec, asked.config)
+            with _alone():
+                spec = _trained(asked, feeds, split, body["number"]) if self.retrain else asked.model
+                model, revision = asked.open_model(spec, asked.config)
             inside = _replayed(asked.config, feeds, in_sample(split), model, revision)
             outside = _replayed(asked.config, feeds, split.test, model, revision)
             return {"inside": figures(inside), "outside": figures(outside), "revision": revision}
@@ -229,12 +231,17 @@ def _trained(asked: Asked, feeds: Sequence[Feed], split: Split, number: int) -> 
     return str(train_on(settled(asked.config, own), feeds, split.train))
 
 
-def _quieten() -> None:
+@contextmanager
+def _alone() -> Iterator[None]:
     """One thread a worker, of which there is one on every core, and no word: the parent shows how far all are."""
     import torch
 
     torch.set_num_threads(1)
-    err.quiet = True
+    spoke, err.quiet = err.quiet, True
+    try:
+        yield
+    finally:
+        err.quiet = spoke
 
 
 def _grid_table(found: Selection) -> Table:

@@ -128,7 +128,7 @@ def test_the_final_book_equals_an_independent_replay(demo: Demo) -> None:
 
 
 def test_equity_is_cash_plus_positions_at_every_event(demo: Demo) -> None:
-    """To the last decimal, and cash is the start, less what was bought, plus what was sold, less fees."""
+    """To the last decimal, and cash is the start, less what was bought, plus what was sold, less fees, plus funding."""
     cash, fees, position = Decimal(100_000), Decimal(0), Decimal(0)
     for record in read_journal(demo.out / "journal.jsonl"):
         body = record.body
@@ -136,6 +136,8 @@ def test_equity_is_cash_plus_positions_at_every_event(demo: Demo) -> None:
             signed = Decimal(body["quantity"]) * (1 if body["side"] == "buy" else -1)
             cash -= signed * Decimal(body["price"]) + Decimal(body["fee"])
             fees, position = fees + Decimal(body["fee"]), position + signed
+        if record.kind == "funding":
+            cash += Decimal(body["amount"])
         if record.kind == "equity":
             held = sum(Decimal(q) * Decimal(body["marks"][name]) for name, q in body["positions"].items())
             assert Decimal(body["equity"]) == Decimal(body["cash"]) + held

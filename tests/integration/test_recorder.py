@@ -101,7 +101,8 @@ def test_minutes_of_faults_end_in_the_truth_or_in_marked_holes(
     equal, _, holes = _follow(events, feed, 10 if venue == "kraken" else 100)  # its checksum is over the best ten
     assert all(faults.counts[name] for name in ("drop", "delay", "swap", "duplicate", "close"))
     assert (np.count_nonzero(events.kind == QUOTE) > steps // 2) == (venue == "binance_usdm")
-    assert equal > steps // (10 if venue == "coinbase" else 4)  # it must connect anew after each message lost
+    # Coinbase connects anew after each message lost, Kraken subscribes anew: how soon, the load decides too.
+    assert equal > steps // (4 if venue in {"binance_usdm", "bybit"} else 10)
     assert holes >= faults.counts["drop"] // 4
     again = import_recording(tmp_path / "lake", path, made).events
     assert len(read_events(tmp_path / "lake", made)) == len(events)
