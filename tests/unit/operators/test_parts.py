@@ -47,7 +47,7 @@ def worked(keys: list[Key], handle: Any, until: int, *, workers: int = 2) -> lis
         for key in keys:
             queue.add(key)
         tasks = [asyncio.create_task(queue.work(counted)) for _ in range(workers)]
-        await asyncio.wait_for(enough.wait(), 5)
+        await asyncio.wait_for(enough.wait(), 60)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
