@@ -85,9 +85,9 @@ def _fold(parts: list[Window], chosen: set[int], label_ns: int, embargo_ns: int)
     for number, part in enumerate(parts):
         if number in chosen:
             continue
-        start = part.start + (embargo_ns if number - 1 in chosen else 0)
+        start = part.start + (embargo_ns + 1 if number - 1 in chosen else 0)
         stop = part.stop - (embargo_ns + 1 if number + 1 in chosen else 0)
-        train.append(Window(start + (1 if number - 1 in chosen else 0), stop))
+        train.append(Window(start, stop))
     return Fold(_merged(train), tuple(parts[i] for i in sorted(chosen)), label_ns, embargo_ns)
 
 

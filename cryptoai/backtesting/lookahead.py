@@ -7,8 +7,9 @@ future leaked in, down to the features. It must never compare with a tolerance: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -138,21 +139,11 @@ def _difference(whole: _Run, short: _Run, cut_ns: int) -> Leak | None:
         names = _differing(whole.states[key], short.states[key])
         if names and key[0] < cut_ns:
             return Leak(cut_ns, key[0], "state", names)
-    for ours, theirs in _pairs(whole.until(cut_ns), short.until(cut_ns)):
+    for ours, theirs in zip_longest(whole.until(cut_ns), short.until(cut_ns)):
         if ours != theirs:
             time, kind, _ = ours or theirs
             return Leak(cut_ns, time, kind, ())
     return None
-
-
-def _pairs(one: Iterable[Any], other: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    first, second = list(one), list(other)
-    for place in range(max(len(first), len(second))):
-        yield _at(first, place), _at(second, place)
-
-
-def _at(items: Sequence[Any], place: int) -> Any:
-    return items[place] if place < len(items) else None
 
 
 def _differing(one: StateVector, other: StateVector) -> tuple[str, ...]:

@@ -34,10 +34,11 @@ from cryptoai.core.bundle import canonical_json, verify_bundle
 from cryptoai.core.config import Config, build, merge
 from cryptoai.core.errors import BundleError, ConfigError, CryptoAIError
 from cryptoai.core.ids import content_hash
-from cryptoai.core.journal import Record, read_journal
+from cryptoai.core.journal import read_journal
 from cryptoai.data_universe.market_microstructure.report import ImportReport
 from cryptoai.data_universe.schema import SCHEMA_HASH
 from cryptoai.execution import kinds
+from cryptoai.monitoring.follower import Follower
 
 __all__ = ["placed", "run_demo"]
 
@@ -124,10 +125,15 @@ class _Demo:
 
     def finish(self) -> None:
         """Waits for the shadow bot to reach the end of the tape and writes summary.json."""
-        started = time.monotonic()
+        started, journal = time.monotonic(), Follower(self.home / "journal.jsonl")
+        window = windows(self.config, self.feeds).test
+        total = (window.stop - window.start) // (self.config.execution.decision_interval_ms * 1_000_000)
+        done = 0
         with progress("shadow bot") as advance:
             while self._bot.poll() is None:
-                advance(*self._journalled())
+                news = journal.poll()
+                done = (0 if news.restarted else done) + sum(r.kind == kinds.DECISION for r in news.records)
+                advance(done, total, "decisions")
                 self.children.check()
                 time.sleep(_POLL_S)
         self.children.check()
@@ -238,19 +244,8 @@ class _Demo:
             time.sleep(_POLL_S)
         raise CryptoAIError(f"{name} was not ready after {_READY_S:.0f} s: {self.children.last_words(name)}")
 
-    def _records(self) -> list[Record]:
-        path = self.home / "journal.jsonl"
-        return list(read_journal(path)) if path.exists() else []
-
-    def _journalled(self) -> tuple[float, float, str]:
-        """How far the bot is: decisions of those that the window holds."""
-        window = windows(self.config, self.feeds).test
-        total = (window.stop - window.start) // (self.config.execution.decision_interval_ms * 1_000_000)
-        done = sum(record.kind == kinds.DECISION for record in self._records())
-        return done, total, "decisions"
-
     def _shadow(self) -> dict[str, Any]:
-        records = self._records()
+        records = list(read_journal(self.home / "journal.jsonl"))
         decisions = [record.body for record in records if record.kind == kinds.DECISION]
         equity = [record.body["equity"] for record in records if record.kind == kinds.EQUITY]
         return {

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cryptoai.backtesting.market import Feed
 from cryptoai.backtesting.windows import Split, split
 from cryptoai.core.clock import MS
@@ -24,7 +22,7 @@ from cryptoai.data_universe.events import EventArray, Ints
 from cryptoai.data_universe.facts import Facts
 from cryptoai.data_universe.features import FACT_KINDS, Batch, FeatureEngine, batch
 
-__all__ = ["fingerprint", "grid", "load_feeds", "resolved", "rows_of", "windows"]
+__all__ = ["fingerprint", "load_feeds", "resolved", "rows_of", "windows"]
 
 
 def load_feeds(config: Config, assets: Sequence[str]) -> tuple[Feed, ...]:
@@ -46,11 +44,6 @@ def windows(config: Config, feeds: Sequence[Feed]) -> Split:
     if first >= last:
         raise DataError("the tapes of these assets do not overlap in time; trade them one by one")
     return split(first, last, config.data, label_ns=config.execution.decision_interval_ms * MS)
-
-
-def grid(config: Config, start: int, stop: int) -> Ints:
-    """Times of feature rows, int64 ns, every data.sample_ms in [start, stop]."""
-    return np.arange(start, stop + 1, config.data.sample_ms * MS, dtype=np.int64)
 
 
 def rows_of(feed: Feed, times: Ints) -> Batch:
