@@ -24,6 +24,7 @@ from cryptoai.core.errors import ConfigError, CryptoAIError
 __all__ = ["Children", "Interrupted", "interruption", "port_is_free", "require_port", "stop_on_signals"]
 
 _PR_SET_PDEATHSIG = 1
+_AGAIN_S = 0.02
 _LIBC = ctypes.CDLL(None)
 _caught: list[Interrupted] = []
 
@@ -90,9 +91,14 @@ class Children:
 
 
 def stop_on_signals() -> None:
-    """From now on SIGINT and SIGTERM raise `Interrupted` in the main thread."""
+    """From now on SIGINT and SIGTERM raise `Interrupted` in the main thread.
+
+    Where Python cannot pass an exception on (a callback of a compiler, a finaliser) it drops it; then it is raised anew.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    signal.signal(signal.SIGALRM, _interrupt_again)
+    sys.unraisablehook = _raise_dropped
 
 
 def port_is_free(host: str, port: int) -> bool:
@@ -122,10 +128,22 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise _caught[0]
 
 
+def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
+    raise _caught[0]
+
+
+def _raise_dropped(dropped: sys.UnraisableHookArgs) -> None:
+    if isinstance(dropped.exc_value, Interrupted):
+        _caught[:] = [dropped.exc_value]
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    else:
+        sys.__unraisablehook__(dropped)
+
+
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """No second Ctrl-C may cut the clean-up short."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     try:
         yield
     finally:

@@ -152,13 +152,15 @@ def test_sigterm_at_any_moment_leaves_nothing(tmp_path: Path, seconds: float) ->
     """No process, no half file, a code that says who stopped it."""
     ports = [f"serving.port={18_000 + int(seconds * 10)}", f"dashboard.port={18_500 + int(seconds * 10)}"]
     words = ["demo", "--out", str(tmp_path / "d"), *(part for port in ports for part in ("--set", port))]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "cryptoai.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        child.wait(seconds)
-    child.send_signal(signal.SIGTERM)
-    _, said = child.communicate(timeout=60)
+    command = [sys.executable, "-m", "cryptoai.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(seconds)
+        child.send_signal(signal.SIGTERM)
+        try:
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
 
     assert child.returncode in (130, 143, -signal.SIGTERM, 75), said
     assert "Traceback" not in said
