@@ -93,7 +93,7 @@ class Children:
 def stop_on_signals() -> None:
     """From now on SIGINT and SIGTERM raise `Interrupted` in the main thread.
 
-    Where Python cannot pass an exception on (a callback of a compiler, a finaliser) it drops it; then it is raised anew.
+    Python drops an exception that it cannot pass on (in a compiler's callback, in a finaliser); then it is raised anew.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -143,7 +143,9 @@ def _raise_dropped(dropped: sys.UnraisableHookArgs) -> None:
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
     """No second Ctrl-C may cut the clean-up short."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    }
     try:
         yield
     finally:
