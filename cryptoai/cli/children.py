@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,6 @@ def stop_on_signals() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    signal.signal(signal.SIGALRM, _interrupt_again)
     sys.unraisablehook = _raise_dropped
 
 
@@ -128,14 +128,11 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise _caught[0]
 
 
-def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
-    raise _caught[0]
-
-
 def _raise_dropped(dropped: sys.UnraisableHookArgs) -> None:
     if isinstance(dropped.exc_value, Interrupted):
-        _caught[:] = [dropped.exc_value]
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        again = threading.Timer(_AGAIN_S, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM))
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(dropped)
 
