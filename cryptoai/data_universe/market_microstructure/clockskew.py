@@ -17,7 +17,7 @@ import numpy as np
 
 from cryptoai.core.clock import SECOND
 from cryptoai.data_universe.events import Ints
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 
 __all__ = ["KNOWN", "REASONS", "ClockCheck", "judge_times"]
 
@@ -43,7 +43,7 @@ _MOST_ERROR = 86_400 * SECOND
 _AGREEING = 5
 
 
-@njit
+@lean
 def judge_times(state: Ints, local: int, event: int) -> int:
     """Code of why these times cannot be true, or 0, and then `state[KNOWN]` is the arrival; event 0 is "not given"."""
     if not _EARLIEST < local < _LATEST:
@@ -57,12 +57,12 @@ def judge_times(state: Ints, local: int, event: int) -> int:
     return code
 
 
-@njit
+@lean
 def _silence(state: Ints, local: int) -> int:
     return _AHEAD if state[KNOWN] and local > state[KNOWN] + _SILENCE else _BELIEVED
 
 
-@njit
+@lean
 def _delay(state: Ints, delay: int) -> int:
     measured = state[_MEASURED] != 0
     if not measured and abs(delay) > _MOST_ERROR:
@@ -76,7 +76,7 @@ def _delay(state: Ints, delay: int) -> int:
     return _BELIEVED
 
 
-@njit
+@lean
 def _adopts(state: Ints, delay: int) -> bool:
     """A lone odd time is an error; several in a row that agree are a clock that was set.
 

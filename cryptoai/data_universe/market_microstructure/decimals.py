@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cryptoai.core.errors import DataError
 from cryptoai.core.instruments import Instrument
 from cryptoai.data_universe.events import Bytes, Ints
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 
 __all__ = ["GOOD", "NEGATIVE", "NOT_A_NUMBER", "OFF_GRID", "ROUNDED", "Grid", "parse_number", "parse_pairs"]
 
@@ -56,7 +56,7 @@ def _places(grid: Decimal) -> tuple[int, int]:
     return decimals, int(grid.scaleb(decimals))
 
 
-@njit
+@lean
 def _parse(
     text: npt.NDArray[np.uint8],
     price_grid: tuple[int, int],
@@ -73,7 +73,7 @@ def _parse(
     return at
 
 
-@njit
+@lean
 def parse_number(text: npt.NDArray[np.uint8], at: int, end: int, grid: tuple[int, int]) -> tuple[int, int, int]:
     """One number up to the byte `end` -> (grid units, status, position behind that byte)."""
     value, digits, places, status = 0, 0, -1, GOOD
@@ -97,7 +97,7 @@ def parse_number(text: npt.NDArray[np.uint8], at: int, end: int, grid: tuple[int
     return value, status, at + 1
 
 
-@njit
+@lean
 def _scaled(value: int, digits: int, missing: int, units: int) -> tuple[int, int]:
     if digits == 0 or digits + missing > _MOST_DIGITS:
         return 0, NOT_A_NUMBER

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cryptoai.core.clock import MS
 from cryptoai.data_universe.events import ASK, BID, LEVEL, QUOTE, TRADE, Ints
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 from cryptoai.data_universe.market_microstructure.clockskew import KNOWN, judge_times
 from cryptoai.data_universe.market_microstructure.columns import Columns
 from cryptoai.data_universe.market_microstructure.decimals import NOT_A_NUMBER, OFF_GRID, ROUNDED, parse_number
@@ -102,7 +102,7 @@ class Lane(NamedTuple):
     rows: Columns
 
 
-@njit(nogil=True)
+@lean
 def scan(block: Buffer, at: int, lane: Lane) -> tuple[int, int, int]:
     """Take lines from `at` on -> (why it stopped, start and end of the line it stopped at).
 
@@ -125,7 +125,7 @@ def scan(block: Buffer, at: int, lane: Lane) -> tuple[int, int, int]:
         at = end + 1
 
 
-@njit(nogil=True)
+@lean
 def _line(block: Buffer, at: int, end: int, lane: Lane) -> int:  # noqa: PLR0911
     """One line into rows: DONE, SLOW, or REFUSED plus the reason."""
     fields = lane.fields
@@ -152,7 +152,7 @@ def _line(block: Buffer, at: int, end: int, lane: Lane) -> int:  # noqa: PLR0911
     return _best(block, local, event, lane) if _is(block, kind, _NAMES[2]) else SLOW
 
 
-@njit(nogil=True)
+@lean
 def _depth(at: int, end: int, local: int, event: int, lane: Lane) -> int:
     fields, chain = lane.fields, lane.chain
     last, first = fields[_NEW, 0], fields[_FIRST, 0]
@@ -173,7 +173,7 @@ def _depth(at: int, end: int, local: int, event: int, lane: Lane) -> int:
     return DONE
 
 
-@njit(nogil=True)
+@lean
 def _trade(block: Buffer, local: int, event: int, lane: Lane) -> int:
     fields = lane.fields
     number = fields[_ID, 0]
@@ -194,7 +194,7 @@ def _trade(block: Buffer, local: int, event: int, lane: Lane) -> int:
     return DONE
 
 
-@njit(nogil=True)
+@lean
 def _best(block: Buffer, local: int, event: int, lane: Lane) -> int:
     if max(lane.fields[_BIDS, 0], lane.fields[_ASKS, 0]) >= 0:
         return SLOW
@@ -211,7 +211,7 @@ def _best(block: Buffer, local: int, event: int, lane: Lane) -> int:
     return DONE
 
 
-@njit(nogil=True)
+@lean
 def _commit(lane: Lane, count: int, event: int) -> None:
     """The rows written behind the cursor become a message."""
     start = lane.cursor[_ROWS]
@@ -222,7 +222,7 @@ def _commit(lane: Lane, count: int, event: int) -> None:
     lane.cursor[_ROWS] += count
 
 
-@njit(nogil=True)
+@lean
 def _pair(block: Buffer, lane: Lane, ahead: int, price_field: int, qty_field: int) -> bool:
     """Price and quantity of two text fields into the row `ahead` of the cursor."""
     price_at, qty_at = lane.fields[price_field, 0], lane.fields[qty_field, 0]
@@ -231,7 +231,7 @@ def _pair(block: Buffer, lane: Lane, ahead: int, price_field: int, qty_field: in
     return _number_row(block, lane, lane.cursor[_ROWS] + ahead, price_at, qty_at) >= 0
 
 
-@njit(nogil=True)
+@lean
 def _number_row(block: Buffer, lane: Lane, row: int, price_at: int, qty_at: int) -> int:
     """Parse both; returns the place behind the quantity, or -1. With qty_at < 0 it stands behind the price."""
     price, bad_price, at = parse_number(block, price_at, _TEXT, lane.price)
@@ -249,7 +249,7 @@ def _number_row(block: Buffer, lane: Lane, row: int, price_at: int, qty_at: int)
     return at
 
 
-@njit(nogil=True)
+@lean
 def _members(block: Buffer, at: int, end: int, lane: Lane) -> bool:
     """Read the members of the inner object into `lane.fields`; False if it is not of the strict form."""
     while at + _SHORTEST_MEMBER <= end and block[at] == _TEXT:
@@ -267,7 +267,7 @@ def _members(block: Buffer, at: int, end: int, lane: Lane) -> bool:
     return False
 
 
-@njit(nogil=True)
+@lean
 def _key(block: Buffer, at: int, end: int) -> tuple[int, int]:
     """(place of the field, where its value starts)."""
     start = at
@@ -284,7 +284,7 @@ def _key(block: Buffer, at: int, end: int) -> tuple[int, int]:
     return place, at + 2
 
 
-@njit(nogil=True)
+@lean
 def _value(block: Buffer, at: int, end: int, place: int, lane: Lane) -> int:
     """Take one value; returns the place behind it, or -1."""
     first = block[at]
@@ -302,7 +302,7 @@ def _value(block: Buffer, at: int, end: int, place: int, lane: Lane) -> int:
     return _put(lane.fields, place, value, 0, after, 0 <= place < _NUMBERS) if after > at else -1
 
 
-@njit(nogil=True)
+@lean
 def _put(fields: Ints, place: int, value: int, other: int, after: int, fits: bool) -> int:
     """Store a field once; a field that is not read may have any type."""
     if place == _IGNORED:
@@ -313,7 +313,7 @@ def _put(fields: Ints, place: int, value: int, other: int, after: int, fits: boo
     return after
 
 
-@njit(nogil=True)
+@lean
 def _levels(block: Buffer, at: int, end: int, place: int, lane: Lane) -> int:
     """[["price","qty"],...] into rows behind the cursor, bids before asks."""
     fields = lane.fields
@@ -342,7 +342,7 @@ def _levels(block: Buffer, at: int, end: int, place: int, lane: Lane) -> int:
     return at + 1
 
 
-@njit(nogil=True)
+@lean
 def _data(block: Buffer, at: int, end: int, fields: Ints) -> int:
     """Behind `{"stream":"...","data":{`, or -1."""
     if at + len(_HEAD) + len(_DATA) >= end or not _starts(block, at, _HEAD):
@@ -355,7 +355,7 @@ def _data(block: Buffer, at: int, end: int, fields: Ints) -> int:
     return at + 1 + len(_DATA)
 
 
-@njit(nogil=True)
+@lean
 def _integer(block: Buffer, at: int, end: int) -> tuple[int, int]:
     """Digits from `at` on: (value, place behind them); no more than 19 digits, and no leading zero before others."""
     start, value = at, 0
@@ -365,7 +365,7 @@ def _integer(block: Buffer, at: int, end: int) -> tuple[int, int]:
     return value, (start if at - start > 1 and block[start] == _ZERO else at)
 
 
-@njit(nogil=True)
+@lean
 def _text_end(block: Buffer, at: int, end: int) -> int:
     """Place of the closing quote of a text without escapes, or -1."""
     while at < end:
@@ -377,7 +377,7 @@ def _text_end(block: Buffer, at: int, end: int) -> int:
     return -1
 
 
-@njit(nogil=True)
+@lean
 def _starts(block: Buffer, at: int, wanted: Buffer) -> bool:
     for i in range(len(wanted)):  # noqa: SIM110 - compiled
         if block[at + i] != wanted[i]:
@@ -385,12 +385,12 @@ def _starts(block: Buffer, at: int, wanted: Buffer) -> bool:
     return True
 
 
-@njit(nogil=True)
+@lean
 def _is(block: Buffer, span: Ints, wanted: Buffer) -> bool:
     return bool(span[1] - span[0] == len(wanted) and _starts(block, span[0], wanted))
 
 
-@njit(nogil=True)
+@lean
 def _ns(value: int) -> int:
     """A venue's time in ms, µs or ns, told by its size, as ns."""
     if value < 10**14:
@@ -398,7 +398,7 @@ def _ns(value: int) -> int:
     return value * 1000 if value < 10**17 else value
 
 
-@njit(nogil=True)
+@lean
 def _line_end(block: Buffer, at: int) -> int:
     for i in range(at, len(block)):
         if block[i] == _NEWLINE:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 
 from cryptoai.data_universe.events import Ints
-from cryptoai.data_universe.jit import njit
+from cryptoai.data_universe.jit import lean
 
 __all__ = ["TradeIds", "newest_id", "remember_id"]
 
@@ -20,13 +20,13 @@ _COUNT, _NEWEST = range(2)
 _HEAD = 2
 
 
-@njit
+@lean
 def newest_id(state: Ints) -> int:
     """The greatest id so far, -1 before the first."""
     return int(state[_NEWEST])
 
 
-@njit
+@lean
 def remember_id(state: Ints, number: int) -> None:
     """Take an id in."""
     state[_HEAD + state[_COUNT] % _MEMORY] = number
@@ -34,7 +34,7 @@ def remember_id(state: Ints, number: int) -> None:
     state[_NEWEST] = max(state[_NEWEST], number)
 
 
-@njit
+@lean
 def _seen(state: Ints, number: int) -> bool:
     for i in range(min(state[_COUNT], _MEMORY)):  # noqa: SIM110 - compiled
         if state[_HEAD + i] == number:
