@@ -34,10 +34,12 @@ def stamp() -> str:
     return hashlib.sha256("\n".join(declared()).encode()).hexdigest()[:16]
 
 
-def compile_lock() -> str:
-    """The lock's text: uv resolves, accelerator packages are left for torch to bring."""
+def compile_lock(upgrade: bool) -> str:
+    """The lock's text: uv resolves, what is pinned stays unless `upgrade`, torch brings the accelerator's packages."""
     command = ["uv", "pip", "compile", "pyproject.toml", "--all-extras", "--python-version", "3.11"]
     options = ["--no-header", "--no-annotate", "--quiet", "--no-emit-index-url"]
+    if LOCK.exists() and not upgrade:
+        options += ["--constraint", str(LOCK)]
     done = subprocess.run(
         [sys.executable, "-m", *command, *options], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -67,8 +69,10 @@ def _unmet(wanted: Requirement, pins: dict[str, str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say whether the lock is up to date")
-    if not parser.parse_args().check:
-        LOCK.write_text(compile_lock())
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit, not the pinned ones")
+    chosen = parser.parse_args()
+    if not chosen.check:
+        LOCK.write_text(compile_lock(chosen.upgrade))
         return 0
     reasons = drift()
     for reason in reasons:
