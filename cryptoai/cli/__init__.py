@@ -259,6 +259,21 @@ def bench(
     raise typer.Exit(run_bench(name, peers))
 
 
+@app.command()
+def verify(
+    what: Annotated[str, typer.Argument(help="learning.")] = "learning",
+    only: Annotated[str | None, typer.Option(help="Parts or checks, with commas between them.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Less data, minutes instead of an hour.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a gate.")] = False,
+) -> None:
+    """Prove what the learned parts learned: each against its baselines and, where truth is known, against an oracle."""
+    from cryptoai.cli.verify import verify_learning
+
+    if what != "learning":
+        raise typer.BadParameter(f"{what!r}; there is learning")
+    raise typer.Exit(verify_learning(only, quick, as_json))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cryptoai {__version__}")
