@@ -1,4 +1,7 @@
-"""One verdict of the risk engine: proposal in, approved order out."""
+"""One verdict of the risk engine: proposal in, approved order out.
+
+Beside it a bare loop of about the same length, whose p99 over p50 is what this machine adds to anything.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,9 @@ def main() -> None:
 
     if decide()[1] is None:  # type: ignore[index]
         raise SystemExit("the benchmark's proposal must pass, or it measures a denial")
-    report("verdict", unit="one verdict", **each(decide, count=5_000))
+    measured, bare = each(decide, count=5_000), each(lambda: sum(n * n for n in range(700)), count=5_000)
+    noise = round(bare["p99_us"] / bare["p50_us"], 2)
+    report("verdict", unit="one verdict", **measured, bare_loop_p50_us=bare["p50_us"], bare_loop_p99_over_p50=noise)
 
 
 if __name__ == "__main__":
