@@ -36,7 +36,7 @@ class Outlook:
 
 
 def horizon_names(interval_ms: int) -> tuple[str, ...]:
-    """'1s', '4s', '16s' for decisions a second apart."""
+    """'1s', '4s', '16s', '64s' for decisions a second apart."""
     return tuple(f"{steps * interval_ms / 1000:g}s" for steps in HORIZONS)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cryptoai.world_model.distributions import SCALE_FLOOR
-from cryptoai.world_model.model import COMPONENTS
+from cryptoai.world_model.returns import COMPONENTS, HORIZONS
 
 __all__ = ["fit_base"]
 
@@ -22,15 +22,21 @@ _MOST_ROWS = 50_000
 
 
 def fit_base(returns: NDArray[np.floating], known: NDArray[np.bool_]) -> Tensor:
-    """returns, known [N, H] -> unconstrained parameters (H, 3, K) for `WorldModel.set_units`."""
-    fits = [_fit(returns[known[:, h], h].astype(np.float64)) for h in range(returns.shape[1])]
+    """returns, known [N, H] -> unconstrained parameters (H, 3, K) for `WorldModel.set_units`.
+
+    A horizon that the fit part is too short for gets the spread of a random walk.
+    """
+    fits = [
+        _fit(returns[known[:, h], h].astype(np.float64), steps**0.5)
+        for h, steps in enumerate(HORIZONS[: returns.shape[1]])
+    ]
     return torch.from_numpy(np.stack(fits)).float()
 
 
-def _fit(x: NDArray[np.float64], rounds: int = 60) -> NDArray[np.float64]:
+def _fit(x: NDArray[np.float64], unknown: float, rounds: int = 60) -> NDArray[np.float64]:
     """Expectation maximisation for scales and weights of t4 components at zero (Peel and McLachlan 2000)."""
     x = x[:: max(1, len(x) // _MOST_ROWS)]
-    scale = np.maximum(_SPREAD * (x.std() if len(x) else 1.0), _LEAST)
+    scale = np.maximum(_SPREAD * (x.std() if len(x) else unknown), _LEAST)
     weight = np.full(COMPONENTS, 1 / COMPONENTS)
     for _ in range(rounds if len(x) else 0):
         z2 = (x[:, None] / scale) ** 2

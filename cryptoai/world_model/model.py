@@ -3,7 +3,7 @@
     values, mask --encoder--> logits of z_t      posterior: no recurrence, so training is one parallel pass
     z_<=t, e_<=t --transformer--> h_t            memory; e_t is the encoder's embedding, 0 where only imagined
     h_t --> prior of z_{t+1}                     dynamics, what imagination samples
-    h_t --> mixture of returns at each horizon   direct heads, what forecasts are served from
+    h_t --> mixtures of returns at each horizon  direct heads, an ensemble: what forecasts are served from
     z_t --> weak reconstruction                  keeps the latent tied to the state
 
 An observed step enters the memory with its whole embedding, not only with the few bits of z_t: forecasts are limited by
@@ -26,15 +26,12 @@ from cryptoai.core.config import ModelConfig
 from cryptoai.core.errors import BundleError, InvariantError
 from cryptoai.encoders.groups import STATE_DIM
 from cryptoai.encoders.state import CLASSES, StateEncoder
-from cryptoai.world_model.distributions import SCALE_FLOOR, ReturnMixture, kl, mode, sample
+from cryptoai.world_model.distributions import ReturnMixture, kl, mode, sample
+from cryptoai.world_model.returns import COMPONENTS, HORIZONS, ReturnEnsemble, pooled, wide_base
 from cryptoai.world_model.transformer import CausalTransformer, KVCache
 
 __all__ = ["COMPONENTS", "HORIZONS", "Batch", "Latent", "Observed", "WorldModel", "load"]
 
-HORIZONS = (1, 4, 16)
-"""Steps of the decision interval that returns are forecast over."""
-
-COMPONENTS = 5
 FREE_NATS = 1.0
 WEIGHTS = {"returns": 1.0, "dynamics": 0.5, "representation": 0.1, "reconstruction": 0.1}
 
@@ -100,11 +97,9 @@ class WorldModel(nn.Module):
         self.transformer = CausalTransformer(config)
         self.prior = _head(hidden, hidden, latent)
         self.decoder = _head(latent, hidden, STATE_DIM)
-        self.returns = _head(hidden, hidden, len(HORIZONS) * 3 * COMPONENTS)
-        for parameter in self.returns[-1].parameters():
-            nn.init.zeros_(parameter)  # the first forecast is `base`, exactly
+        self.returns = ReturnEnsemble(hidden)  # gives zero at first: the first forecast is `base`, exactly
         self.register_buffer("return_scale", torch.ones(()))
-        self.register_buffer("base", _wide_base())
+        self.register_buffer("base", wide_base())
         self.register_buffer("trust", torch.ones(len(HORIZONS)))
         self.hidden_dim, self.feature_dim = hidden, hidden + latent
 
@@ -138,9 +133,12 @@ class WorldModel(nn.Module):
         return torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum(), terms
 
     def mixture(self, h: Tensor) -> ReturnMixture:
-        """h (..., hidden) -> returns of the next 1, 4, 16 steps; differentiable."""
-        raw = self.returns(h).float().unflatten(-1, (len(HORIZONS), 3, COMPONENTS))
-        return ReturnMixture.of(self.trust[:, None, None] * raw + self.base)
+        """h (..., hidden) -> returns of the next 1, 4, 16 and 64 steps, all members together; differentiable."""
+        return pooled(self.members(h))
+
+    def members(self, h: Tensor) -> ReturnMixture:
+        """h (..., hidden) -> what each member of the ensemble says, (..., members, H, K)."""
+        return ReturnMixture.of(self.trust[:, None, None] * self.returns(h).float() + self.base)
 
     @torch.no_grad()
     def start(self, values: Tensor, mask: Tensor, generator: torch.Generator | None = None, room: int = 16) -> Latent:
@@ -164,8 +162,17 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def forecast(self, latent: Latent) -> ReturnMixture:
-        """Returns of the next 1, 4, 16 steps (B, H), in volatility units."""
+        """Returns of the next 1, 4, 16 and 64 steps (B, H), in volatility units."""
         return self.mixture(latent.h)
+
+    @torch.no_grad()
+    def disagreement(self, latent: Latent) -> Tensor:
+        """(B,): sd over the members of the expected return of the next step, in volatility units.
+
+        It is what the model itself is unsure of: a rollout that takes a multiple of it off the reward of each step stays
+        where the data were (Yu et al. 2020, MOPO).
+        """
+        return self.members(latent.h).mean[..., 0].std(-1)
 
     def _observe(self, embedding: Tensor, shown: Tensor, mask: Tensor, generator: torch.Generator | None) -> Observed:
         """`embedding` gives the posterior, `shown` is what of it the memory gets, both (B, T, hidden)."""
@@ -189,7 +196,8 @@ class WorldModel(nn.Module):
     def _return_loss(self, h: Tensor, batch: Batch) -> Tensor:
         known = batch.known & batch.scored.unsqueeze(-1)
         target = torch.where(known, batch.returns, 0.0)
-        return _masked_mean(-self.mixture(h.float()).log_prob(target), known)
+        each = self.members(h.float()).log_prob(target.unsqueeze(-2)).mean(-2)
+        return _masked_mean(-each, known)
 
     def _misfit(self, z: Tensor, scaled: Tensor, present: Tensor) -> Tensor:
         """(B, T): squared error summed over the present features (unit-variance Gaussian, up to a constant)."""
@@ -235,11 +243,3 @@ def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.RMSNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs))
-
-
-def _wide_base() -> Tensor:
-    """(H, 3, K): equal weights, no drift, scales around the square root of the horizon."""
-    spread = torch.tensor([0.1, 0.3, 0.6, 1.0, 2.0])
-    scale = torch.tensor(HORIZONS, dtype=torch.float32).sqrt()[:, None] * spread
-    zero = torch.zeros_like(scale)
-    return torch.stack([zero, zero, torch.log(torch.expm1(scale - SCALE_FLOOR))], 1)

@@ -17,6 +17,7 @@ from cryptoai.data_universe.schema import SCHEMA_HASH, WIDTH, index
 from cryptoai.decision_engine.inference import InferenceEngine
 from cryptoai.testing.bundles import seal, states, untrained_bundle
 from cryptoai.testing.market import SIGNAL_SLOT, synthetic_dataset
+from cryptoai.world_model import HORIZONS
 
 torch.set_num_threads(1)
 SIZE = ModelConfig(hidden_dim=64, latent_dim=32)
@@ -47,7 +48,7 @@ def test_the_answer_is_whole_and_in_sensible_units(engine: InferenceEngine) -> N
     answer = engine.decide(HISTORY)
     assert answer.revision == engine.revision
     assert answer.schema_hash == SCHEMA_HASH
-    assert set(answer.return_bps) == set(answer.return_sd_bps) == {"1s", "4s", "16s"}
+    assert set(answer.return_bps) == set(answer.return_sd_bps) == {"1s", "4s", "16s", "64s"}
     assert 1.0 < answer.return_sd_bps["1s"] < answer.return_sd_bps["16s"] < 100.0
     quantiles = list(answer.quantiles_bps.values())
     assert quantiles == sorted(quantiles)
@@ -66,7 +67,7 @@ def test_quantiles_invert_the_forecasts_own_distribution(engine: InferenceEngine
     unit = float(world_model.return_scale) * 1e4
     answer = engine.decide(HISTORY)
     for name, p in (("p01", 0.01), ("p50", 0.5), ("p99", 0.99)):
-        at = torch.full((1, 3), answer.quantiles_bps[name] / unit)
+        at = torch.full((1, len(HORIZONS)), answer.quantiles_bps[name] / unit)
         assert float(mixture.cdf(at)[0, 0]) == pytest.approx(p, abs=1e-4)
 
 

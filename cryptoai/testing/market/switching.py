@@ -103,28 +103,31 @@ class SyntheticMarket:
 
 
 def synthetic_dataset(seed: int, rows: int, *, step_ms: int = 100, missing: float = 0.02) -> SyntheticMarket:
-    """`rows` rows, `step_ms` apart; each shown feature is missing with probability `missing`. Same seed, same bytes."""
+    """`rows` rows, `step_ms` apart; each shown feature is missing with probability `missing`. Same seed, same bytes.
+
+    A window is at least one row long, so at `step_ms` 1000 and above the newest return is itself a feature.
+    """
     rng = np.random.default_rng(seed)
     regime = _regimes(rng, rows)
     hidden = _autoregressive(rng, rows, 1 + len(NOISE_SLOTS))
     drift = np.asarray(MEAN)[regime] + BETA * hidden[:, 0]
     returns = (drift + np.asarray(SD)[regime] * rng.standard_normal(rows)) * UNIT
     mid = 50_000.0 * np.exp(np.concatenate([[0.0], np.cumsum(returns[:-1])]))
-    values, mask = _show(hidden, returns)
+    values, mask = _show(hidden, returns, max(1, 1000 // step_ms))
     mask &= rng.random(mask.shape) >= missing
     values[~mask] = 0.0
     times = START + np.arange(rows, dtype=np.int64) * step_ms * MS
     return SyntheticMarket(values, mask, times, mid, hidden[:, 0], regime, returns)
 
 
-def _show(hidden: Floats, returns: Floats) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """What a bot sees at each row: nothing of a return that lies ahead."""
+def _show(hidden: Floats, returns: Floats, second: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """What a bot sees at each row: nothing of a return that lies ahead. `second`: rows in one."""
     values = np.zeros((len(returns), WIDTH), dtype=np.float32)
     past = np.concatenate([[0.0], returns[:-1]]) / UNIT
     columns = dict(zip((SIGNAL_SLOT, *NOISE_SLOTS), hidden.T, strict=True)) | {
-        "perp_return_1s": _rolling(past, 10), "perp_return_5s": _rolling(past, 50),
-        "realised_volatility_5s": np.sqrt(_rolling(past**2, 50)),
-        "realised_volatility_30s": np.sqrt(_rolling(past**2, 300)),
+        "perp_return_1s": _rolling(past, second), "perp_return_5s": _rolling(past, 5 * second),
+        "realised_volatility_5s": np.sqrt(_rolling(past**2, 5 * second)),
+        "realised_volatility_30s": np.sqrt(_rolling(past**2, 30 * second)),
     }  # fmt: skip
     for name, column in (columns | FIXED).items():
         values[:, index(name)] = column

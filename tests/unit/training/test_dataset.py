@@ -24,7 +24,7 @@ def corpus(*datasets: Dataset, stride: int = 1) -> Corpus:
 
 def test_labels_are_the_next_log_returns_in_volatility_units(market: Market) -> None:
     """Recomputed row by row from the mid, at each horizon, at a stride of two rows."""
-    data = market(200)
+    data = market(400)
     made = corpus(data, stride=2)
     for row in (0, 17, 100):
         for h, steps in enumerate(HORIZONS):

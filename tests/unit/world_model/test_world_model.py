@@ -23,7 +23,7 @@ def model() -> WorldModel:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     made = WorldModel(CONFIG)
-    torch.nn.init.normal_(made.returns[-1].weight, std=0.1)  # the untrained head ignores h
+    torch.nn.init.normal_(made.returns.last.weight, std=0.1)  # the untrained head ignores h
     return made
 
 
