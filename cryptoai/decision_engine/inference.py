@@ -68,10 +68,11 @@ class InferenceEngine:
         self._unit_bps = float(parts.world_model.return_scale) * 1e4
 
     @classmethod
-    def load(cls, bundle_dir: Path | str, *, threads: int | None = 1) -> Self:
+    def load(cls, bundle_dir: Path | str, *, threads: int | None = 1, weights: Sequence[float] | None = None) -> Self:
         """Verifies the folder (or link to one) and loads it; BundleError names what is wrong.
 
         threads: of torch, for the whole process (one is fastest for one decision); None leaves the setting alone.
+        weights: of the five objectives, to decide by others than the bundle carries; ConfigError if out of range.
         """
         if threads is not None:
             torch.set_num_threads(threads)
@@ -84,6 +85,8 @@ class InferenceEngine:
         _fill(folder, nn.ModuleDict({"policy": policy, "critic": critic}))
         for module in (world_model, policy, critic):
             _freeze(folder, module)
+        if weights is not None:
+            policy.use(weights)
         risk = RiskModel.from_tensors(load_file(folder / "risk.safetensors"))
         return cls(manifest, _Parts(world_model, policy, critic, risk), config)
 
@@ -161,8 +164,9 @@ class InferenceEngine:
 
     def _act(self, feature: Tensor, exposure: float) -> tuple[dict[str, float], float]:
         held = torch.tensor([min(max(exposure, -1.0), 1.0)])
-        chosen = self._parts.policy(feature, held).mode()[0].tolist()
-        values = self._parts.critic(feature, held)[0].tolist()
+        seen = self._parts.policy.situate(feature)
+        chosen = self._parts.policy(seen, held).mode()[0].tolist()
+        values = self._parts.critic(seen, held)[0].tolist()
         return dict(zip(ACTIONS, chosen, strict=True)), sum(w * v for w, v in zip(WEIGHTS, values, strict=True))
 
     def _strangeness(self, values: Floats, mask: Bools) -> tuple[float, bool]:

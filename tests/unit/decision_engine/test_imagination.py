@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cryptoai.decision_engine.critic import Critic
-from cryptoai.decision_engine.imagination import imagine
+from cryptoai.decision_engine.imagination import Conditions, imagine
 from cryptoai.decision_engine.policy import Policy
 from cryptoai.decision_engine.ppo import PPO, PPOConfig
 from cryptoai.decision_engine.reward import wanted_exposure
@@ -27,6 +27,10 @@ class Latent:
 @dataclass(frozen=True)
 class Expected:
     mean: Tensor
+
+    @property
+    def sd(self) -> Tensor:
+        return torch.full_like(self.mean, 0.3)
 
 
 class Signalled(nn.Module):
@@ -69,8 +73,8 @@ def test_shapes_and_ends() -> None:
     """Ten steps of 192 lives; only the last step is cut, none terminates, and no gradient survives."""
     policy, critic = agent()
     rollout = imagine(Signalled(1.0), policy, critic, starts(0), 10, 0.1, torch.Generator().manual_seed(0))
-    assert rollout.features.shape == (10, 192, 1)
-    assert rollout.rewards.shape == rollout.values.shape == rollout.next_values.shape == (10, 192, 3)
+    assert rollout.features.shape == (10, 192, 6)
+    assert rollout.rewards.shape == rollout.values.shape == rollout.next_values.shape == (10, 192, 5)
     assert rollout.truncated.sum() == rollout.truncated[-1].sum() == 192
     assert not rollout.terminated.any()
     assert not rollout.rewards.requires_grad
@@ -84,9 +88,10 @@ def test_the_same_seed_imagines_the_same_lives() -> None:
 
 
 def test_what_was_held_is_what_the_next_step_sees() -> None:
-    """The exposure after a trade is the next step's input, and profit is that exposure times the expected return."""
+    """The exposure after a trade is the next step's input, and return is that exposure times the expected one."""
     policy, critic = agent()
-    rollout = imagine(Signalled(1.0), policy, critic, starts(0), 6, 0.0, torch.Generator().manual_seed(3))
+    plain = Conditions(0.0, preferences=torch.zeros(192, 4))
+    rollout = imagine(Signalled(1.0), policy, critic, starts(0), 6, plain, torch.Generator().manual_seed(3))
     action = torch.tanh(rollout.raw)
     traded = 0.5 + 0.25 * (action[..., 3] + 1)
     held = rollout.exposures + traded * (wanted_exposure(action) - rollout.exposures)
@@ -108,3 +113,44 @@ def test_a_cost_above_every_gain_keeps_it_flat() -> None:
     policy = train(0.0, cost=3.0, updates=25)
     exposure = wanted_exposure(policy(torch.tensor([[-1.5], [0.0], [1.5]]), torch.zeros(3)).mode())
     assert exposure.abs().max() < 0.1
+
+
+def test_the_drawdown_is_carried_and_shown() -> None:
+    """What the drawdown objective paid is the change of the drawdown that the next step is shown."""
+    policy, critic = agent()
+    plain = Conditions(0.1, preferences=torch.zeros(192, 4))
+    rollout = imagine(Signalled(1.0), policy, critic, starts(0), 6, plain, torch.Generator().manual_seed(3))
+    shown = rollout.features[..., 1]
+    depth = 5 * shown / (1 - shown)
+    assert torch.allclose(depth[:-1] - depth[1:], rollout.rewards[:-1, :, 2], atol=1e-4)
+    assert 0.3 < (depth[0] == 0).float().mean() < 0.7
+
+
+def test_a_life_is_paid_by_its_own_weights() -> None:
+    """The same draws under other weights: each reward is times its relative weight, and the policy is told of them."""
+    policy, critic = agent()
+    policy.body[0].weight.data[:, -5:-1] = 0.0  # deaf to the preferences, so that both lives are the same
+    plain, dear = torch.zeros(192, 4), torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(192, -1)
+    runs = [
+        imagine(Signalled(1.0), policy, critic, starts(0), 4, Conditions(0.1, None, wanted), draws())
+        for wanted in (plain, dear)
+    ]
+    assert torch.allclose(runs[1].rewards, runs[0].rewards * torch.tensor([1 / 8, 1.0, 1 / 8, 1 / 8, 1 / 8]))
+    assert torch.equal(runs[1].features[..., -4:], dear.expand(4, -1, -1))
+
+
+def test_doubt_is_taken_from_what_is_held() -> None:
+    """A penalty of .5 costs .5 a unit of exposure, long or short, and nothing else changes."""
+    policy, critic = agent()
+    plain = torch.zeros(192, 4)
+    runs = [
+        imagine(Signalled(1.0), policy, critic, starts(0), 4, Conditions(0.1, doubt, plain), draws())
+        for doubt in (None, lambda latent: torch.full_like(latent.signal[:, 0], 0.5))
+    ]
+    taken = runs[0].rewards - runs[1].rewards
+    assert torch.allclose(taken[:-1, :, 0], 0.5 * runs[0].exposures[1:].abs(), atol=1e-6)
+    assert taken[..., 1:].abs().max() == 0
+
+
+def draws() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
