@@ -81,6 +81,11 @@ class Latent:
     def fork(self) -> Latent:
         return Latent(self.h, self.z, self.cache.clone(), self.length)
 
+    def spread(self, count: int) -> Latent:
+        """`count` forks of each of the B, side by side: (B * count, ...)."""
+        h, z = self.h.repeat_interleave(count, 0), self.z.repeat_interleave(count, 0)
+        return Latent(h, z, self.cache.spread(count), self.length)
+
 
 class WorldModel(nn.Module):
     """Encoder, dynamics and heads. `encoder` is part of it but saved in its own file."""
@@ -169,7 +174,7 @@ class WorldModel(nn.Module):
     def disagreement(self, latent: Latent) -> Tensor:
         """(B,): sd over the members of the expected return of the next step, in volatility units.
 
-        It is what the model itself is unsure of: a rollout that takes a multiple of it off the reward of each step stays
+        What the model itself is unsure of: a rollout that takes a multiple of it off the reward of each step stays
         where the data were (Yu et al. 2020, MOPO).
         """
         return self.members(latent.h).mean[..., 0].std(-1)

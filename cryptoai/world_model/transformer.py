@@ -33,6 +33,14 @@ class KVCache:
     def clone(self) -> KVCache:
         return KVCache(self.keys.clone(), self.values.clone(), self.valid.clone())
 
+    def spread(self, count: int) -> KVCache:
+        """Every row of the batch `count` times, one after another."""
+        return KVCache(
+            self.keys.repeat_interleave(count, 1),
+            self.values.repeat_interleave(count, 1),
+            self.valid.repeat_interleave(count, 0),
+        )
+
     def put(self, layer: int, at: slice, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Stores (B, heads, t, width) at steps `at`; returns all keys and values up to there."""
         self.keys[layer, :, :, at], self.values[layer, :, :, at] = keys, values

@@ -96,6 +96,30 @@ class SyntheticMarket:
         means += BETA * self.signal * (1 - AR**steps) / (1 - AR)
         return means * UNIT, np.sqrt(variances) * UNIT
 
+    def log_density(self) -> Floats:
+        """Log density, in basis points, of each realised return given all that can be known at its row, [N]."""
+        wild, drift, r = self.wild_probability(), BETA * self.signal, self.returns / UNIT
+        parts = [
+            share * np.exp(-0.5 * ((r - MEAN[state] - drift) / SD[state]) ** 2) / (SD[state] * math.sqrt(2 * math.pi))
+            for state, share in enumerate((1 - wild, wild))
+        ]
+        return np.asarray(np.log(parts[0] + parts[1]))
+
+    def paths(self, rows: npt.NDArray[np.int64], steps: int, count: int, rng: np.random.Generator) -> Floats:
+        """`count` true futures of each of these rows given what is known there: log returns, [n, count, steps]."""
+        shape = (len(rows), count)
+        wild = rng.random(shape) < self.wild_probability()[rows, None]
+        signal = np.broadcast_to(self.signal[rows, None], shape)
+        drawn = np.empty((*shape, steps))
+        for step in range(steps):
+            state = wild.astype(np.int64)
+            drift = np.asarray(MEAN)[state] + BETA * signal
+            drawn[..., step] = drift + np.asarray(SD)[state] * rng.standard_normal(shape)
+            stays = rng.random(shape) < np.asarray(STAY)[state]
+            wild = np.where(stays, wild, ~wild)
+            signal = AR * signal + math.sqrt(1 - AR**2) * rng.standard_normal(shape)
+        return drawn * UNIT
+
     def future(self, steps: int = 1) -> Floats:
         """Realised log return over the next `steps` rows, [N - steps + 1] for the rows that have it."""
         total = np.concatenate([[0.0], np.cumsum(self.returns)])
