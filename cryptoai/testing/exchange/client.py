@@ -108,9 +108,17 @@ class Told:
 class Client:
     """Numbers come from `number`, which all clients share. Every time is the market's, ns, never falling."""
 
-    def __init__(self, key: str, secret: str, feeds: Sequence[Feed], cash: Money, number: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        key: str,
+        secret: str,
+        feeds: Sequence[Feed],
+        cash: Money,
+        number: Callable[[], int],
+        rules: BacktestConfig | None = None,
+    ) -> None:
         self.key, self.secret = key, secret
-        self.rules = BacktestConfig(orders_per_10s=100_000, impact_bps=0)
+        self.rules = rules or BacktestConfig(impact_bps=0)
         self.instruments = {feed.instrument.symbol: feed.instrument for feed in feeds}
         self.orders: dict[int, Record] = {}
         self.trades: list[Made] = []

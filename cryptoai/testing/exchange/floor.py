@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from cryptoai.backtesting.market import Feed
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.errors import ConfigError
 from cryptoai.core.money import Money, Price
 from cryptoai.data_universe.events import ASK, BID
@@ -35,11 +36,11 @@ class Floor:
         self.listener: Listener | None = None
         self._number = itertools.count(8_000_001).__next__
 
-    def open_account(self, key: str, secret: str, cash: Money) -> Client:
+    def open_account(self, key: str, secret: str, cash: Money, rules: BacktestConfig | None = None) -> Client:
         """A new client; ConfigError if the key is taken."""
         if key in self.clients:
             raise ConfigError(f"API key {key!r} has an account already")
-        client = self.clients[key] = Client(key, secret, self.feeds, cash, self._number)
+        client = self.clients[key] = Client(key, secret, self.feeds, cash, self._number, rules)
         client.advance(self.clock.now_ns())
         return client
 

@@ -16,13 +16,15 @@ from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 
+from cryptoai.backtesting.market import Feed
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.money import Money
 from cryptoai.testing.exchange.binance import Binance
 from cryptoai.testing.exchange.binance_usdm import BinanceUsdm
 from cryptoai.testing.exchange.client import Client, Told
 from cryptoai.testing.exchange.clock import MarketClock
 from cryptoai.testing.exchange.faults import Faults
-from cryptoai.testing.exchange.floor import Feed, Floor
+from cryptoai.testing.exchange.floor import Floor
 from cryptoai.testing.exchange.limits import TooManyError, Weights
 from cryptoai.testing.exchange.wire import Asked, WireError
 
@@ -86,9 +88,11 @@ class ExchangeServer:
         for runner in self._runners:
             await runner.cleanup()
 
-    def open_account(self, venue: str, key: str, secret: str, cash: Money) -> Client:
-        """A client of one venue."""
-        return self.floors[venue].open_account(key, secret, cash)
+    def open_account(
+        self, venue: str, key: str, secret: str, cash: Money, rules: BacktestConfig | None = None
+    ) -> Client:
+        """A client of one venue; `rules` replaces what the venue assumes where a tape cannot say."""
+        return self.floors[venue].open_account(key, secret, cash, rules)
 
     async def advance(self) -> None:
         """Brings everything to the clock's time and tells who listens."""

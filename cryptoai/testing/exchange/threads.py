@@ -16,6 +16,7 @@ import numpy as np
 
 from cryptoai.backtesting.market import Feed
 from cryptoai.core.clock import Clock, SystemClock
+from cryptoai.core.config import BacktestConfig
 from cryptoai.core.money import Money
 from cryptoai.testing.exchange.admin import admin_application
 from cryptoai.testing.exchange.client import Client
@@ -59,9 +60,11 @@ class Handle:
         """The result of a coroutine, run in the exchange's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
 
-    def open_account(self, venue: str, key: str, secret: str, cash: Money) -> Client:
+    def open_account(
+        self, venue: str, key: str, secret: str, cash: Money, rules: BacktestConfig | None = None
+    ) -> Client:
         """A client; read it through `do` only."""
-        return self.do(lambda: self.server.open_account(venue, key, secret, cash))
+        return self.do(lambda: self.server.open_account(venue, key, secret, cash, rules))
 
     def advance_to(self, now_ns: int) -> None:
         """Steps the market to `now_ns` and tells who listens."""
