@@ -1,4 +1,4 @@
-"""Writes a bundle: an immutable, content-addressed folder, and the link best_model.pt that names the newest one.
+"""Writes a bundle: an immutable, content-addressed folder, and the link best_model.pt that names the best one.
 
     <root>/<revision[:12]>/{encoders,world_model,policy,risk}.safetensors, evidence.json, manifest.json
     <root>/best_model.pt -> <revision[:12]>
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cryptoai.core.bundle import MANIFEST, Manifest, canonical_json, file_hash, tensor_hashes, verify_bundle
 from cryptoai.core.errors import BundleError, InvariantError
-from cryptoai.training.checkpoint import fsync_tree
+from cryptoai.training.checkpoint import fsync_tree, point
 
 __all__ = ["BEST", "EVIDENCE", "PARTS", "write_bundle"]
 
@@ -30,9 +30,14 @@ BEST = "best_model.pt"
 
 
 def write_bundle(
-    root: Path, parts: Mapping[str, Mapping[str, Tensor]], origin: Mapping[str, Any], evidence: Mapping[str, Any]
+    root: Path,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    origin: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+    *,
+    promote: bool = True,
 ) -> Path:
-    """Writes the four parts, the evidence and the manifest; points the link there; returns the folder.
+    """Writes the four parts, the evidence and the manifest; with `promote` points the link there; returns the folder.
 
     `origin` holds the manifest's fields but `files` and `tensors`, which are computed here.
     """
@@ -45,7 +50,8 @@ def write_bundle(
         folder = _place(beside, root / manifest.revision[:12])
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _point(root / BEST, folder.name)
+    if promote:
+        point(root / BEST, folder.name)
     fsync_tree(root)
     return folder
 
@@ -81,10 +87,3 @@ def _place(beside: Path, folder: Path) -> Path:
         else:
             return folder
     return beside.rename(folder)
-
-
-def _point(link: Path, target: str) -> None:
-    beside = link.with_name(f".{link.name}.tmp")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(target)
-    beside.replace(link)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cryptoai.backtesting.windows import Window
 from cryptoai.core.clock import MS
 from cryptoai.core.config import Config
 from cryptoai.core.errors import ConfigError, DataError, InvariantError
@@ -51,6 +52,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def within(self, window: Window) -> Dataset:
+        """The rows of `window`, ends inclusive."""
+        rows = slice(*np.searchsorted(self.times, [window.start, window.stop + 1]))
+        return Dataset(self.values[rows], self.mask[rows], self.times[rows], self.mid[rows])
 
     def fingerprint(self) -> str:
         """64 hex digits over every byte."""
@@ -102,14 +108,20 @@ class Corpus:
     return_scale: float
 
     @classmethod
-    def of(cls, datasets: Sequence[Dataset], timing: Timing, device: torch.device) -> Corpus:
-        """DataError if the price never moves in the fit part: no volatility, nothing to learn."""
-        part = np.concatenate([_parts(len(d)) for d in datasets])
+    def of(
+        cls, datasets: Sequence[Dataset], timing: Timing, device: torch.device, *, scale: float | None = None
+    ) -> Corpus:
+        """Rows in the three parts; with a `scale`, the volatility unit of an earlier corpus, all are for testing.
+
+        DataError if the price never moves in the fit part: no volatility, nothing to learn.
+        """
+        shares = SHARES if scale is None else (0.0, 0.0)
+        part = np.concatenate([_parts(len(d), shares) for d in datasets])
         run = _runs(datasets, timing.sample_ns)
         mid = np.concatenate([d.mid for d in datasets])
         columns = [_forward(mid, part, run, steps * timing.stride) for steps in HORIZONS]
         returns, known = (np.stack(column, 1) for column in zip(*columns, strict=True))
-        scale = _volatility(returns[:, 0][known[:, 0] & (part == Part.FIT)])
+        scale = _volatility(returns[:, 0][known[:, 0] & (part == Part.FIT)]) if scale is None else scale
         values, mask = (np.concatenate([getattr(d, name) for d in datasets]) for name in ("values", "mask"))
         times = np.concatenate([d.times for d in datasets])
         home = device if values.nbytes <= _RESIDENT else torch.device("cpu")
@@ -158,8 +170,8 @@ def shuffled(rows: NDArray[np.int64], size: int, step: int, seed: int, name: str
     return rows[order[turn * size : (turn + 1) * size]]
 
 
-def _parts(rows: int) -> NDArray[np.int8]:
-    fit, validate = int(rows * SHARES[0]), int(rows * SHARES[1])
+def _parts(rows: int, shares: tuple[float, float]) -> NDArray[np.int8]:
+    fit, validate = int(rows * shares[0]), int(rows * shares[1])
     return np.repeat(np.array(list(Part), np.int8), [fit, validate, rows - fit - validate])
 
 

@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cryptoai.core.errors import InvariantError
+
 __all__ = ["Ranks", "joined"]
 
 T = TypeVar("T")
@@ -39,6 +41,21 @@ class Ranks:
     @property
     def leads(self) -> bool:
         return self.rank == 0
+
+    def share(self, shards: int) -> range:
+        """Which of `shards` equal parts of the work are this rank's: neighbours, in rank order."""
+        each, rest = divmod(shards, self.world)
+        if rest:
+            raise InvariantError(f"{shards} shards cannot be dealt out to {self.world} processes in equal numbers")
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """The means over ranks of numbers that all of them have."""
+        if self.world == 1:
+            return values
+        shared = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        dist.all_reduce(shared)
+        return dict(zip(values, (shared / self.world).tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
         """True everywhere if true anywhere."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from cryptoai.black_swan.guard import RiskModel
@@ -27,17 +28,20 @@ from cryptoai.data_universe.schema import SCHEMA_HASH
 from cryptoai.decision_engine.critic import Critic
 from cryptoai.decision_engine.policy import Policy
 from cryptoai.training.bundle import BEST, write_bundle
+from cryptoai.training.champion import Champion, Nets
 from cryptoai.training.dataset import Corpus, Dataset, Part, Timing
 from cryptoai.training.evidence import View, forecast_evidence, measure_trust, policy_evidence, tail_evidence
 from cryptoai.training.gradient import GradientConfig, GradientStage
+from cryptoai.training.meter import gemm_peak
 from cryptoai.training.parallel import Ranks
+from cryptoai.training.record import Progress, Recorder
 from cryptoai.training.seeds import initialised
-from cryptoai.training.stages import EncoderObjective, PolicyStage, WorldModelObjective
-from cryptoai.training.trainer import Progress, Report, Stage, Trainer
+from cryptoai.training.stages import EncoderObjective, PolicyStage, WorldModelObjective, shards_of
+from cryptoai.training.trainer import Report, Stage, Trainer
 from cryptoai.training.unconditional import fit_base
 from cryptoai.world_model.model import WorldModel
 
-__all__ = ["Origin", "train_bundle"]
+__all__ = ["Job", "Origin", "Session", "built_by", "origin_fields", "prepare", "results", "train_bundle"]
 
 _ENCODER = "encoder."
 
@@ -49,11 +53,10 @@ class Origin:
     git_sha: str = "unknown"
     data_fingerprint: str | None = None
     """Of the events behind the rows; without one the rows themselves are hashed."""
-    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """What the steps of one training share."""
 
     config: Config
@@ -64,13 +67,72 @@ class _Job:
     critic: Critic
     cost: float
     """Of one unit of exposure, in volatility units."""
+    fingerprint: str
+    window: tuple[int, int]
+    parent: str | None
 
     @property
     def gradient(self) -> GradientConfig:
         return GradientConfig(learning_rate=self.config.training.learning_rate)
 
+    @property
+    def name(self) -> str:
+        """Equal for a training that may resume another's checkpoints, whatever the number of processes."""
+        shards = shards_of(self.config.training.batch_size, self.ranks.world)
+        return content_hash(canonical_json([built_by(self.config), self.fingerprint, shards, self.parent]), 12)
+
     def view(self, part: Part) -> View:
         return View.of(self.model, self.corpus, part, self.config.model.context)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How jobs are run: where their checkpoints lie, and who is told.
+
+    metrics: folder that receives a CSV file a stage, and turns on the measuring of operations; None for neither.
+    Callbacks are called on the leading rank only.
+    """
+
+    folder: Path
+    ranks: Ranks
+    clock: Clock = field(default_factory=SystemClock)
+    on_progress: Callable[[Progress], None] | None = None
+    on_report: Callable[[Report], None] | None = None
+    metrics: Path | None = None
+
+    def run(self, job: Job, label: str = "") -> None:
+        """All three stages, from wherever their checkpoints are; `label` goes before their names where they show."""
+        recorder = Recorder(self.metrics) if self.metrics is not None and self.ranks.leads else None
+        trainer = Trainer(
+            self.work(job), self.ranks, self.clock, job.config.training.max_seconds,
+            on_progress=self._teller(label, recorder), origin=origin_fields(job, Origin()),
+            peak=gemm_peak(self.ranks.device, self.clock) if self.metrics is not None else 0.0,
+        )  # fmt: skip
+        try:
+            for make in (_encoder_stage, _world_model_stage, _policy_stage):
+                report = trainer.fit(make(job))
+                if self.on_report is not None and self.ranks.leads:
+                    self.on_report(replace(report, stage=label + report.stage))
+        finally:
+            if recorder is not None:
+                recorder.close()
+
+    def work(self, job: Job) -> Path:
+        """The folder of a job's checkpoints, which is for nobody once its bundle is written."""
+        return self.folder / f".work-{job.name}"
+
+    def _teller(self, label: str, recorder: Recorder | None) -> Callable[[Progress], None] | None:
+        if self.on_progress is None and recorder is None:
+            return None
+
+        def tell(now: Progress) -> None:
+            named = replace(now, stage=label + now.stage)
+            if recorder is not None:
+                recorder.write(named)
+            if self.on_progress is not None:
+                self.on_progress(named)
+
+        return tell
 
 
 def train_bundle(
@@ -81,64 +143,76 @@ def train_bundle(
     origin: Origin | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_report: Callable[[Report], None] | None = None,
-    clock: Clock | None = None,
+    metrics: Path | None = None,
 ) -> Path:
     """Trains on `datasets` (one an instrument, the train window only) and returns the bundle's folder in `out_dir`.
 
     Interrupted by SIGTERM or SIGINT it raises TrainingStoppedError; the same call then goes on where it stopped.
-    DataError if the data is too short or does not move. Callbacks are called on the leading rank only.
+    DataError if the data is too short or does not move. For the callbacks and `metrics` see `Session`.
     """
-    origin, ranks = origin or Origin(), Ranks.current()
-    fingerprint = content_hash("|".join(d.fingerprint() for d in datasets).encode())
-    work = out_dir / f".work-{_job_name(config, fingerprint, ranks)}"
-    trainer = Trainer(work, ranks, clock or SystemClock(), config.training.max_seconds, on_progress=on_progress)
-    job = _prepare(datasets, config, ranks)
-    for make in (_encoder_stage, _world_model_stage, _policy_stage):
-        report = trainer.fit(make(job))
-        if on_report is not None and ranks.leads:
-            on_report(report)
+    ranks = Ranks.current()
+    session = Session(out_dir, ranks, SystemClock(), on_progress, on_report, metrics)
+    job = prepare(datasets, config, ranks)
+    session.run(job)
     if ranks.leads:
-        parts, evidence = _results(job)
-        origin_fields = _origin_fields(job, datasets, origin, fingerprint)
-        write_bundle(out_dir, parts, origin_fields, evidence)
-        shutil.rmtree(work, ignore_errors=True)
+        parts, evidence = results(job)
+        write_bundle(out_dir, parts, origin_fields(job, origin or Origin()), evidence)
+        shutil.rmtree(session.work(job), ignore_errors=True)
     ranks.wait()
     return (out_dir / BEST).resolve()
 
 
-def _prepare(datasets: Sequence[Dataset], config: Config, ranks: Ranks) -> _Job:
-    """Everything that is fitted in closed form, from the fit part alone: scaler, units, unconditional mixture."""
-    corpus = Corpus.of(datasets, Timing.of(config), ranks.device)
+def prepare(
+    datasets: Sequence[Dataset],
+    config: Config,
+    ranks: Ranks,
+    *,
+    timing: Timing | None = None,
+    champion: Champion | None = None,
+) -> Job:
+    """Everything that is fitted in closed form, from the fit part alone: scaler, units, unconditional mixture.
+
+    With a `champion` the weights are its own and its scaler stays, because they were learned together; the units are
+    those of the new data. `timing`: of the rows; by default what the configuration says.
+    """
+    corpus = Corpus.of(datasets, timing or Timing.of(config), ranks.device)
     with initialised(config.training.seed, "weights"):
-        model = WorldModel(config.model)
-        policy = Policy(model.feature_dim, config.model.hidden_dim)
-        critic = Critic(model.feature_dim, config.model.hidden_dim)
+        nets = Nets.of(config.model)
     fit = corpus.part == Part.FIT
     known, returns = corpus.known.cpu().numpy()[fit], corpus.returns.cpu().numpy()[fit]
-    model.encoder.scaler.fit(corpus.values.cpu().numpy()[fit], corpus.mask.cpu().numpy()[fit])
-    model.set_units(corpus.return_scale, fit_base(returns, known))
-    cost = config.training.cost_bps * 1e-4 / corpus.return_scale
-    return _Job(config, corpus, ranks, model.to(ranks.device), policy, critic, cost)
+    if champion is None:
+        nets.model.encoder.scaler.fit(corpus.values.cpu().numpy()[fit], corpus.mask.cpu().numpy()[fit])
+    else:
+        champion.fill(nets)
+    nets.model.set_units(corpus.return_scale, fit_base(returns, known))
+    nets.model.set_trust(torch.ones_like(nets.model.trust))
+    return Job(
+        config, corpus, ranks, nets.model.to(ranks.device), nets.policy, nets.critic,
+        cost=config.training.cost_bps * 1e-4 / corpus.return_scale,
+        fingerprint=content_hash("|".join(d.fingerprint() for d in datasets).encode()),
+        window=(min(int(d.times[0]) for d in datasets), max(int(d.times[-1]) for d in datasets)),
+        parent=None if champion is None else champion.revision,
+    )  # fmt: skip
 
 
-def _encoder_stage(job: _Job) -> Stage:
+def _encoder_stage(job: Job) -> Stage:
     objective = EncoderObjective(job.model.encoder, job.corpus, job.config, job.ranks)
     return GradientStage(objective, job.gradient, job.ranks, job.config.training.seed)
 
 
-def _world_model_stage(job: _Job) -> Stage:
+def _world_model_stage(job: Job) -> Stage:
     objective = WorldModelObjective(job.model, job.corpus, job.config, job.ranks)
     return GradientStage(objective, job.gradient, job.ranks, job.config.training.seed)
 
 
-def _policy_stage(job: _Job) -> Stage:
+def _policy_stage(job: Job) -> Stage:
     """The world model is finished: from here on it is frozen, and believed as far as validation says."""
     job.model.eval().requires_grad_(False)
     job.model.set_trust(measure_trust(job.model, job.view(Part.VALIDATE)))
     return PolicyStage(job.model, job.policy, job.critic, job.corpus, job.config, job.ranks, job.cost)
 
 
-def _results(job: _Job) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def results(job: Job) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """The tensors by part, and the evidence."""
     for module in (job.model, job.policy, job.critic):
         module.cpu()
@@ -158,7 +232,7 @@ def _results(job: _Job) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     return parts, _evidence(job, test, risk)
 
 
-def _evidence(job: _Job, test: View, risk: RiskModel) -> dict[str, Any]:
+def _evidence(job: Job, test: View, risk: RiskModel) -> dict[str, Any]:
     times = job.corpus.times[test.rows]
     return {
         "format": 1,
@@ -175,8 +249,9 @@ def _evidence(job: _Job, test: View, risk: RiskModel) -> dict[str, Any]:
     }
 
 
-def _origin_fields(job: _Job, datasets: Sequence[Dataset], origin: Origin, fingerprint: str) -> dict[str, Any]:
-    built = _built_by(job.config)
+def origin_fields(job: Job, origin: Origin) -> dict[str, Any]:
+    """What the manifest of a bundle, or of a checkpoint, says of where it comes from."""
+    built = built_by(job.config)
     scaler = {name: tensor.cpu().numpy().tobytes() for name, tensor in job.model.encoder.scaler.state_dict().items()}
     return {
         "schema_hash": SCHEMA_HASH,
@@ -184,14 +259,14 @@ def _origin_fields(job: _Job, datasets: Sequence[Dataset], origin: Origin, finge
         "config": built,
         "git_sha": origin.git_sha,
         "seed": job.config.training.seed,
-        "data_fingerprint": origin.data_fingerprint or fingerprint,
-        "data_window": (min(int(d.times[0]) for d in datasets), max(int(d.times[-1]) for d in datasets)),
+        "data_fingerprint": origin.data_fingerprint or job.fingerprint,
+        "data_window": job.window,
         "scaler_hash": content_hash(b"".join(scaler[name] for name in sorted(scaler))),
-        "parent": origin.parent,
+        "parent": job.parent,
     }
 
 
-def _built_by(config: Config) -> dict[str, Any]:
+def built_by(config: Config) -> dict[str, Any]:
     """What decides the content of a bundle; where it is written does not."""
     return {
         "model": config.model.model_dump(mode="json"),
@@ -199,12 +274,6 @@ def _built_by(config: Config) -> dict[str, Any]:
         "decision_interval_ms": config.execution.decision_interval_ms,
         "sample_ms": config.data.sample_ms,
     }
-
-
-def _job_name(config: Config, fingerprint: str, ranks: Ranks) -> str:
-    """Equal for a training that may resume another's checkpoints."""
-    what = [_built_by(config), fingerprint, ranks.world]
-    return content_hash(canonical_json(what), 12)
 
 
 def _least_exceedances(rows: int) -> int:

@@ -1,10 +1,13 @@
 """The three stages: encoders, then the world model around them, then the policy inside the world model.
 
-Each is a plain object that the Trainer drives. A batch and its draws are pure functions of (seed, stage, rank, step).
+Each is a plain object that the Trainer drives. A shard of a step and its draws are pure functions of (seed, stage,
+step, shard), so that what is learned does not depend on how many processes share the shards.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cryptoai.core.config import Config
-from cryptoai.core.errors import DataError
+from cryptoai.core.errors import DataError, InvariantError
 from cryptoai.decision_engine.critic import Critic
 from cryptoai.decision_engine.imagination import imagine
 from cryptoai.decision_engine.policy import Policy
@@ -21,14 +24,17 @@ from cryptoai.decision_engine.ppo import PPO, PPOConfig
 from cryptoai.decision_engine.rollout import Rollout
 from cryptoai.encoders.groups import STATE_DIM
 from cryptoai.encoders.state import StateEncoder
+from cryptoai.training.average import WeightAverage
 from cryptoai.training.dataset import Corpus, Part, shuffled
-from cryptoai.training.gradient import load_optimizer, optimizer_tensors
+from cryptoai.training.gradient import GradientConfig, below, load_optimizer, optimizer_tensors
+from cryptoai.training.guard import Guard
+from cryptoai.training.meter import counted
 from cryptoai.training.parallel import Ranks
 from cryptoai.training.seeds import derive, generator, initialised
 from cryptoai.world_model.distributions import log_probabilities
 from cryptoai.world_model.model import Batch, WorldModel
 
-__all__ = ["EncoderObjective", "PolicyStage", "Sampler", "WorldModelObjective"]
+__all__ = ["EncoderObjective", "PolicyStage", "Sampler", "WorldModelObjective", "shards_of"]
 
 HIDDEN_SHARE = 0.25
 """Share of the present features that the encoders have to guess."""
@@ -39,6 +45,17 @@ SCORED_SEQUENCES = 128
 LIVES = 4
 """Imagined lives for each sequence of a batch."""
 
+SHARD_SEQUENCES = 32
+"""Sequences of one shard, as long as that makes no more shards than the next number."""
+
+MOST_SHARDS = 16
+"""Of a step; a larger batch has larger shards."""
+
+
+def shards_of(batch: int, world: int) -> int:
+    """Parts of a batch of so many sequences: a multiple of the processes, and the same for one of them and for few."""
+    return math.lcm(min(-(-batch // SHARD_SEQUENCES), MOST_SHARDS), world)
+
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
@@ -47,6 +64,7 @@ class Sampler:
     corpus: Corpus
     first: NDArray[np.int64]
     size: int
+    shards: int
     length: int
     seed: int
     name: str
@@ -56,22 +74,23 @@ class Sampler:
         """DataError if the fit part is shorter than one sequence."""
         training = config.training
         first = corpus.starts(Part.FIT, training.sequence)
-        if len(first) < ranks.world:
+        shards = shards_of(training.batch_size, ranks.world)
+        if len(first) < shards:
             raise DataError(
-                f"the data to fit on holds {len(first)} whole sequences of {training.sequence} decisions; "
-                "import a longer tape or lower training.sequence"
+                f"the data to fit on holds {len(first)} whole sequences of {training.sequence} decisions, {shards} are "
+                "the least: import a longer tape or lower training.sequence"
             )
-        size = max(min(training.batch_size, len(first)) // ranks.world, 1) * ranks.world
-        return cls(corpus, first, size, training.sequence, training.seed, name)
+        size = max(min(training.batch_size, len(first)) // shards, 1) * shards
+        return cls(corpus, first, size, shards, training.sequence, training.seed, name)
 
     @property
     def epoch(self) -> int:
         """Steps of one pass."""
         return max(1, len(self.first) // self.size)
 
-    def batch(self, ranks: Ranks, step: int) -> Batch:
+    def batch(self, ranks: Ranks, step: int, shard: int) -> Batch:
         chosen = shuffled(self.first, self.size, step, self.seed, self.name)
-        return ranks.place(self.corpus.sequences(chosen[ranks.rank :: ranks.world], self.length))
+        return ranks.place(self.corpus.sequences(chosen[shard :: self.shards], self.length))
 
 
 class _Guessers(nn.Module):
@@ -93,12 +112,13 @@ class EncoderObjective:
         self._sampler = Sampler.of(corpus, config, ranks, self.name)
         self.steps = config.training.encoder_epochs * self._sampler.epoch
         self.sequences, self.length, self.score_every = self._sampler.size, self._sampler.length, max(self.steps, 1)
+        self.shards = self._sampler.shards
         with initialised(config.training.seed, self.name):
             self._parts = _Guessers(encoder, config)
         self.module: nn.Module = self._parts
 
-    def batch(self, ranks: Ranks, step: int) -> Batch:
-        return self._sampler.batch(ranks, step)
+    def batch(self, ranks: Ranks, step: int, shard: int) -> Batch:
+        return self._sampler.batch(ranks, step, shard)
 
     def loss(self, batch: Batch, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         parts = self._parts
@@ -129,12 +149,13 @@ class WorldModelObjective:
         self._ranks, self._seed = ranks, config.training.seed
         self.steps = config.training.world_model_epochs * self._sampler.epoch
         self.sequences, self.length, self.score_every = self._sampler.size, self._sampler.length, self._sampler.epoch
+        self.shards = self._sampler.shards
         self.module: nn.Module = model
         self._model = model
         self._ends = _spread(corpus.ends(Part.VALIDATE, self.length), SCORED_SEQUENCES)
 
-    def batch(self, ranks: Ranks, step: int) -> Batch:
-        return self._sampler.batch(ranks, step)
+    def batch(self, ranks: Ranks, step: int, shard: int) -> Batch:
+        return self._sampler.batch(ranks, step, shard)
 
     def loss(self, batch: Batch, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         return self._model.loss(batch, draws)
@@ -165,49 +186,87 @@ class PolicyStage:
     steps: int = field(init=False)
     sequences: int = field(init=False)
     length: int = field(init=False)
+    shards: int = field(init=False)
     _ppo: PPO = field(init=False)
+    _average: WeightAverage = field(init=False)
+    _guard: Guard = field(init=False)
     _ends: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        training, world = self.config.training, self.ranks.world
+        training, settings = self.config.training, GradientConfig()
         self.steps, self.length = training.policy_epochs, training.horizon
-        self.sequences = max(LIVES * training.batch_size // world, 1) * world
+        self.shards = shards_of(training.batch_size, self.ranks.world)
+        self.sequences = max(LIVES * training.batch_size // self.shards, 1) * self.shards
         self._ends = self.corpus.ends(Part.FIT, self.config.model.context)
         if not len(self._ends):
             raise DataError("the data to fit on is shorter than model.context; import a longer tape")
         for module in (self.model, self.policy, self.critic):
             module.to(self.ranks.device)
-        self._ppo = PPO(self.policy, self.critic, PPOConfig(updates=self.steps, learning_rate=training.learning_rate))
+        self._ppo = self._learner(self.policy, self.critic)
+        self._average = WeightAverage(self._nets(), settings.average)
+        self._guard = Guard(self.name, settings.patience)
 
     def update(self, step: int, progress: float) -> dict[str, float]:
-        rollout = _joined(self._live(step), self.ranks)
+        lives = [self._live(step, shard) for shard in self.ranks.share(self.shards)]
+        rollout = _joined(_together(lives), self.ranks)
         self._ppo.updates = int(progress * self.steps)  # a stage cut by time anneals by time
         self._ppo.generator.manual_seed(derive(self.config.training.seed, self.name, "ppo", step))
-        report = self._ppo.update(rollout)
-        return report | {"loss": report["loss_policy"] + self._ppo.config.value * report["loss_value"]}
+        report = self._learn(rollout, step)
+        return report | {"skipped": float(self._guard.skipped)}
 
     def tensors(self) -> dict[str, Tensor]:
-        parts = {"policy": self.policy, "critic": self.critic}
-        named = {f"{part}.{name}": t for part, module in parts.items() for name, t in module.state_dict().items()}
-        return named | optimizer_tensors(self._ppo.optimizer)
+        average = {f"average.{name}": tensor for name, tensor in self._average.tensors().items()}
+        skipped = {"skipped": torch.tensor([self._guard.skipped, self._guard.in_a_row])}
+        return dict(self._nets().state_dict()) | average | skipped | optimizer_tensors(self._ppo.optimizer)
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        for part, module in (("policy.", self.policy), ("critic.", self.critic)):
-            module.load_state_dict({k.removeprefix(part): t for k, t in tensors.items() if k.startswith(part)})
+        nets = ("policy.", "critic.")
+        self._nets().load_state_dict({name: t for name, t in tensors.items() if name.startswith(nets)})
+        self._average.load(below("average.", tensors))
+        self._guard.skipped, self._guard.in_a_row = (int(count) for count in tensors["skipped"])
         load_optimizer(self._ppo.optimizer, tensors)
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """The average of the weights stays."""
+        self._average.settle()
 
-    def _live(self, step: int) -> Rollout:
-        seed, rank = self.config.training.seed, self.ranks.rank
-        draws = generator(self.ranks.device, seed, self.name, rank, step)
-        rows = np.random.default_rng(derive(seed, self.name, rank, step))
-        ends = rows.choice(self._ends, self.sequences // self.ranks.world)
+    def operations(self) -> float:
+        """Floating-point operations of one step, over all ranks; learns nothing."""
+        lives: list[Rollout] = []
+        imagined = counted(lambda: lives.append(self._live(0, 0)))
+        ppo = self._learner(copy.deepcopy(self.policy), copy.deepcopy(self.critic))
+        return (imagined + counted(lambda: ppo.update(lives[0]))) * self.shards
+
+    def _nets(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"policy": self.policy, "critic": self.critic})
+
+    def _learner(self, policy: Policy, critic: Critic) -> PPO:
+        settings = PPOConfig(updates=self.steps, learning_rate=self.config.training.learning_rate)
+        return PPO(policy, critic, settings)
+
+    def _learn(self, rollout: Rollout, step: int) -> dict[str, float]:
+        try:
+            report = self._ppo.update(rollout)
+        except InvariantError as error:  # PPO takes no step on a loss that is no number
+            self._guard.bad(step, str(error))
+            return {"loss": math.nan}
+        self._guard.good()
+        self._average.update()
+        return report | {"loss": report["loss_policy"] + self._ppo.config.value * report["loss_value"]}
+
+    def _live(self, step: int, shard: int) -> Rollout:
+        seed = self.config.training.seed
+        draws = generator(self.ranks.device, seed, self.name, step, shard)
+        rows = np.random.default_rng(derive(seed, self.name, step, shard))
+        ends = rows.choice(self._ends, self.sequences // self.shards)
         values, mask = self.corpus.histories(ends, self.config.model.context)
         values, mask = values.to(self.ranks.device), mask.to(self.ranks.device)
         starts = self.model.start(values, mask, draws, room=self.length)
         return imagine(self.model, self.policy, self.critic, starts, self.length, self.cost, draws)
+
+
+def _together(lives: list[Rollout]) -> Rollout:
+    return Rollout(*(torch.cat([getattr(one, name) for one in lives], 1) for name in Rollout.__slots__))
 
 
 def _joined(rollout: Rollout, ranks: Ranks) -> Rollout:

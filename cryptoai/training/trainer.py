@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -20,7 +20,9 @@ from torch import Tensor
 from cryptoai.core.clock import SECOND, Clock
 from cryptoai.core.errors import CryptoAIError, TransientError
 from cryptoai.training.checkpoint import Checkpoint, load_newest, save
+from cryptoai.training.memory import peak_memory
 from cryptoai.training.parallel import Ranks
+from cryptoai.training.record import Progress
 
 __all__ = ["Progress", "Report", "Stage", "Trainer", "TrainingStoppedError"]
 
@@ -51,18 +53,9 @@ class Stage(Protocol):
         """Called once after the last step."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a stage is, for a progress bar; throughput counts all ranks."""
-
-    stage: str
-    step: int
-    steps: int
-    sequences_per_s: float
-    timesteps_per_s: float
-    eta_s: float
-    metrics: dict[str, float]
+    def operations(self) -> float:
+        """Floating-point operations of one step over all ranks; changes nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +68,8 @@ class Report:
     sequences_per_s: float
     timesteps_per_s: float
     metrics: dict[str, float]
+    mfu: float | None = None
+    memory_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -82,7 +77,8 @@ class Trainer:
     """Runs stages; keeps its checkpoints in folder/<stage>.
 
     max_seconds: cap of each stage, 0 for none. checkpoint_s: seconds between checkpoints. on_progress is called on the
-    leading rank after every step.
+    leading rank after every step. origin: fields of every checkpoint's manifest. peak: operations a second of one
+    rank's matrix product, against which a stage is measured; 0 to leave that out.
     """
 
     folder: Path
@@ -91,6 +87,8 @@ class Trainer:
     max_seconds: float = 0.0
     checkpoint_s: float = 30.0
     on_progress: Callable[[Progress], None] | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    peak: float = 0.0
     _asked_to_stop: bool = field(default=False, init=False)
 
     def fit(self, stage: Stage) -> Report:
@@ -104,6 +102,7 @@ class Trainer:
 
     def _fit(self, stage: Stage) -> Report:
         first, before = self._resume(stage)
+        work = stage.operations() if self.peak else 0.0
         began = saved = self.clock.now_ns()
         step, progress, metrics = first, _progress(first, stage.steps, before, self.max_seconds), dict[str, float]()
         while progress < 1.0:
@@ -117,16 +116,22 @@ class Trainer:
             step += 1
             elapsed = self._since(began)
             progress = _progress(step, stage.steps, self._shared(before + elapsed), self.max_seconds)
-            self._tell(stage, step, (step - first, elapsed), progress, metrics)
+            pace = _Pace(step - first, elapsed, self._use(work, step - first, elapsed))
+            self._tell(stage, step, pace, progress, metrics)
             if self._since(saved) >= self.checkpoint_s:
-                self._save(stage, step, before + elapsed)
+                self._save(stage, step, before + elapsed, metrics)
                 saved = self.clock.now_ns()
         if step > first:
-            self._save(stage, step, before + self._since(began))
+            self._save(stage, step, before + self._since(began), metrics)
         stage.finish()
         seconds = self._since(began)
         rate = _rate(step - first, stage.sequences, seconds)
-        return Report(stage.name, step, seconds, rate, rate * stage.length, metrics)
+        use, memory = self._use(work, step - first, seconds), peak_memory(self.ranks.device)
+        return Report(stage.name, step, seconds, rate, rate * stage.length, metrics, use, memory)
+
+    def _use(self, work: float, steps: int, seconds: float) -> float | None:
+        """Share of the measured peak of all ranks that `steps` steps of `work` operations reached."""
+        return work * steps / (seconds * self.peak * self.ranks.world) if self.peak and seconds > 0 else None
 
     def _update(self, stage: Stage, step: int, progress: float, elapsed: float) -> dict[str, float]:
         try:
@@ -142,10 +147,9 @@ class Trainer:
         stage.load(found.tensors)
         return found.step, found.elapsed
 
-    def _save(self, stage: Stage, step: int, elapsed: float) -> None:
-        tensors = stage.tensors()
+    def _save(self, stage: Stage, step: int, elapsed: float, metrics: Mapping[str, float] | None = None) -> None:
         if self.ranks.leads:
-            save(self.folder / stage.name, Checkpoint(step, elapsed, tensors))
+            save(self.folder / stage.name, Checkpoint(step, elapsed, stage.tensors(), metrics or {}), self.origin)
 
     def _shared(self, elapsed: float) -> float:
         return self.ranks.lead(elapsed) if self.max_seconds else elapsed
@@ -153,16 +157,16 @@ class Trainer:
     def _since(self, began: int) -> float:
         return (self.clock.now_ns() - began) / SECOND
 
-    def _tell(
-        self, stage: Stage, step: int, done: tuple[int, float], progress: float, metrics: dict[str, float]
-    ) -> None:
+    def _tell(self, stage: Stage, step: int, pace: _Pace, progress: float, metrics: dict[str, float]) -> None:
         if self.on_progress is None or not self.ranks.leads:
             return
-        rate = _rate(done[0], stage.sequences, done[1])
-        eta = done[1] / done[0] * (stage.steps - step)
-        eta = min(eta, self.max_seconds - done[1]) if self.max_seconds else eta
+        rate = _rate(pace.steps, stage.sequences, pace.seconds)
+        eta = pace.seconds / pace.steps * (stage.steps - step)
+        eta = min(eta, self.max_seconds - pace.seconds) if self.max_seconds else eta
         eta = max(eta, 0.0) if progress < 1.0 else 0.0
-        self.on_progress(Progress(stage.name, step, stage.steps, rate, rate * stage.length, eta, metrics))
+        now = Progress(stage.name, step, stage.steps, rate, rate * stage.length, eta, metrics)
+        memory = peak_memory(self.ranks.device)
+        self.on_progress(replace(now, seconds=pace.seconds, mfu=pace.use, memory_bytes=memory))
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -180,6 +184,15 @@ class Trainer:
 
     def _stop(self, number: int, frame: FrameType | None, /) -> Any:  # noqa: ARG002
         self._asked_to_stop = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Steps and seconds of this run, and the share of the machine that they used."""
+
+    steps: int
+    seconds: float
+    use: float | None
 
 
 def _progress(step: int, steps: int, elapsed: float, cap: float) -> float:

@@ -23,7 +23,8 @@ from cryptoai.testing.market import synthetic_dataset
 from cryptoai.training.bundle import BEST
 from cryptoai.training.dataset import Dataset
 from cryptoai.training.recipe import Origin, train_bundle
-from cryptoai.training.trainer import Progress, TrainingStoppedError
+from cryptoai.training.record import Progress
+from cryptoai.training.trainer import TrainingStoppedError
 from cryptoai.world_model import load
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "run_training.py"
@@ -115,11 +116,11 @@ from pathlib import Path
 from safetensors.torch import save_file
 from test_training import rows, tiny
 from cryptoai.training.parallel import Ranks, joined
-from cryptoai.training.recipe import _encoder_stage, _policy_stage, _prepare, _world_model_stage, Origin
+from cryptoai.training.recipe import _encoder_stage, _policy_stage, _world_model_stage, prepare
 rank, out = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
 with joined(rank, 2, rank) as ranks:
-    job = _prepare([rows(200)], tiny(), ranks)
+    job = prepare([rows(200)], tiny(), ranks)
     tensors = {}
     for make in (_encoder_stage, _world_model_stage, _policy_stage):
         stage = make(job)
@@ -172,7 +173,7 @@ def test_sigterm_to_the_script_leaves_no_process_and_a_checkpoint(tmp_path: Path
         script.wait()
     assert script.returncode == 128 + signal.SIGTERM
     assert "run the same command to go on" in said
-    assert list(tmp_path.glob(".work-*/encoders/step_*/state.safetensors"))
+    assert list(tmp_path.glob(".work-*/encoders/step_*/model.safetensors"))
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 

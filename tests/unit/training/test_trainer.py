@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -16,13 +17,16 @@ from torch import Tensor, nn
 
 from cryptoai.core.clock import SECOND, ReplayClock
 from cryptoai.core.config import Config
+from cryptoai.core.errors import DataError
 from cryptoai.training.checkpoint import Checkpoint, load_newest, save
 from cryptoai.training.dataset import Corpus, Dataset, Timing
-from cryptoai.training.gradient import DivergedError, GradientConfig, GradientStage, learning_rate
+from cryptoai.training.gradient import GradientConfig, GradientStage, learning_rate
+from cryptoai.training.guard import DivergedError
 from cryptoai.training.parallel import Ranks
+from cryptoai.training.record import Progress
 from cryptoai.training.seeds import initialised
 from cryptoai.training.stages import EncoderObjective, PolicyStage, WorldModelObjective
-from cryptoai.training.trainer import Progress, Stage, Trainer, TrainingStoppedError
+from cryptoai.training.trainer import Stage, Trainer, TrainingStoppedError
 from cryptoai.world_model import WorldModel
 
 ALONE = Ranks()
@@ -33,22 +37,23 @@ Market = Callable[..., Dataset]
 class Line:
     """Fits y = w x; optionally breaks or is asked to stop at a step."""
 
-    break_at: int = -1
+    break_at: tuple[int, ...] = ()
     stop_at: int = -1
     steps: int = 12
     name: str = "line"
     sequences: int = 4
     length: int = 1
+    shards: int = 4
     score_every: int = 4
 
     def __post_init__(self) -> None:
         with initialised(0, "line"):
             self.module: nn.Module = nn.Linear(3, 1)
 
-    def batch(self, ranks: Ranks, step: int) -> Tensor:  # noqa: ARG002
-        if step == self.stop_at:
+    def batch(self, ranks: Ranks, step: int, shard: int) -> Tensor:  # noqa: ARG002
+        if (step, shard) == (self.stop_at, 0):
             os.kill(os.getpid(), signal.SIGTERM)
-        return torch.full((4, 3), math.nan if step == self.break_at else 1.0)
+        return torch.full((4, 3), math.nan if step in self.break_at else 1.0 + shard)
 
     def loss(self, batch: Tensor, draws: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         noisy = batch + torch.rand(batch.shape, generator=draws)
@@ -120,14 +125,31 @@ def test_every_real_stage_resumes_bitwise(tmp_path: Path, market: Market, config
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_parameters(tmp_path: Path) -> None:
-    """The error names stage and step; the checkpoint is finite and of the step before the break."""
-    with pytest.raises(DivergedError, match=r"stage line: loss nan .* step 7"):
-        trainer(tmp_path).fit(stage(Line(break_at=7)))
+def test_a_loss_that_is_no_number_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Two broken steps that are not neighbours: no parameter moves in them, the rest is trained, the count is told."""
+    seen: list[Tensor] = []
+    one = stage(Line(break_at=(3, 7)))
+    inner = one.update
+
+    def watched(step: int, progress: float) -> dict[str, float]:
+        seen.append(one.tensors()["model.weight"].clone())
+        return inner(step, progress)
+
+    one.update = watched  # type: ignore[method-assign]
+    report = trainer(tmp_path).fit(one)
+    assert report.metrics["skipped"] == 2
+    assert torch.equal(seen[3], seen[4])
+    assert not torch.equal(seen[4], seen[5])
+
+
+def test_many_broken_steps_in_a_row_stop_it_and_keep_the_last_good_parameters(tmp_path: Path) -> None:
+    """The fifth in a row is one too many: the error names stage and step, the checkpoint is finite."""
+    with pytest.raises(DivergedError, match=r"stage line: loss nan .* step 7, the 5th in a row"):
+        trainer(tmp_path).fit(stage(Line(break_at=(3, 4, 5, 6, 7))))
     kept = load_newest(tmp_path / "line")
     assert kept is not None
     assert kept.step == 7
-    model = [tensor for name, tensor in kept.tensors.items() if name.startswith(("model.", "optimizer."))]
+    model = [tensor for name, tensor in kept.tensors.items() if name.startswith(("model.", "average.", "optimizer."))]
     assert all(bool(torch.isfinite(tensor).all()) for tensor in model)
 
 
@@ -143,9 +165,9 @@ def test_the_time_limit_ends_a_stage(tmp_path: Path) -> None:
     clock = ReplayClock()
 
     class Slow(Line):
-        def batch(self, ranks: Ranks, step: int) -> Tensor:
-            clock.advance_to(clock.now_ns() + SECOND)
-            return super().batch(ranks, step)
+        def batch(self, ranks: Ranks, step: int, shard: int) -> Tensor:
+            clock.advance_to(clock.now_ns() + SECOND // 4)
+            return super().batch(ranks, step, shard)
 
     report = Trainer(tmp_path, ALONE, clock, max_seconds=3.0).fit(stage(Slow()))
     assert report.steps == 3
@@ -157,9 +179,9 @@ def test_progress_counts_sequences_and_time_left(tmp_path: Path) -> None:
     clock, seen = ReplayClock(), list[Progress]()
 
     class Steady(Line):
-        def batch(self, ranks: Ranks, step: int) -> Tensor:
-            clock.advance_to(clock.now_ns() + SECOND // 2)
-            return super().batch(ranks, step)
+        def batch(self, ranks: Ranks, step: int, shard: int) -> Tensor:
+            clock.advance_to(clock.now_ns() + SECOND // 8)
+            return super().batch(ranks, step, shard)
 
     Trainer(tmp_path, ALONE, clock, on_progress=seen.append).fit(stage(Steady(length=8)))
     assert [now.step for now in seen] == list(range(1, 13))
@@ -168,7 +190,7 @@ def test_progress_counts_sequences_and_time_left(tmp_path: Path) -> None:
 
 
 def test_the_best_parameters_are_the_ones_that_stay(tmp_path: Path) -> None:
-    """A score that is best at the second look puts the parameters of that moment back at the end."""
+    """A score that is best at the second look puts the average of that moment in place at the end."""
     scores = iter([3.0, 1.0, 2.0, 5.0])
 
     class Scored(Line):
@@ -180,7 +202,7 @@ def test_the_best_parameters_are_the_ones_that_stay(tmp_path: Path) -> None:
     inner = one.update
 
     def watched(step: int, progress: float) -> dict[str, float]:
-        seen.append(one.tensors()["model.weight"].clone())
+        seen.append(one.tensors()["average.weight"].clone())
         return inner(step, progress)
 
     one.update = watched  # type: ignore[method-assign]
@@ -192,14 +214,35 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     """One flipped byte in the newest: the one before it is read; only two are kept."""
     for step in (1, 2, 3):
         save(tmp_path, Checkpoint(step, float(step), {"x": torch.full((3,), float(step))}))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000002", "step_00000003"]
-    newest = tmp_path / "step_00000003" / "state.safetensors"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step_00000002", "step_00000003"]
+    assert (tmp_path / "latest").resolve().name == "step_00000003"
+    newest = tmp_path / "step_00000003" / "model.safetensors"
     raw = bytearray(newest.read_bytes())
     raw[-1] ^= 1
     newest.write_bytes(bytes(raw))
     found = load_newest(tmp_path)
     assert found is not None
     assert (found.step, found.elapsed, found.tensors["x"].tolist()) == (2, 2.0, [2.0, 2.0, 2.0])
+
+
+def test_a_checkpoint_says_where_it_comes_from(tmp_path: Path) -> None:
+    """Step, metrics, origin and the hash of every tensor are in its manifest; a loss that is no number is left out."""
+    tensors = {"model.w": torch.ones(2), "optimizer.0.exp_avg": torch.zeros(2)}
+    save(tmp_path, Checkpoint(3, 1.5, tensors, {"loss": 0.25, "odd": math.nan}), {"seed": 7, "parent": None})
+    said = json.loads((tmp_path / "latest" / "manifest.json").read_bytes())
+    assert (said["step"], said["metrics"], said["origin"]) == (3, {"loss": 0.25}, {"seed": 7, "parent": None})
+    assert {name: list(found) for name, found in said["tensors"].items()} == {
+        "model.safetensors": ["model.w"], "optim.safetensors": ["optimizer.0.exp_avg"],
+    }  # fmt: skip
+
+
+def test_a_checkpoint_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    """It is neither guessed at nor passed over, which would throw away what was learned."""
+    save(tmp_path, Checkpoint(1, 0.0, {"x": torch.ones(1)}))
+    path = tmp_path / "latest" / "manifest.json"
+    path.write_text(path.read_text().replace('"format":1', '"format":2'))
+    with pytest.raises(DataError, match="has format 2, this build reads 1"):
+        load_newest(tmp_path)
 
 
 def test_the_learning_rate_rises_then_falls() -> None:
