@@ -7,6 +7,7 @@ taken out and without ccxt's exception behind it, whose text may carry a signed 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ EXCHANGES: Mapping[str, tuple[str, str]] = {
 }
 """(ccxt's exchange, its default type) by our venue."""
 
+_QUIET = logging.getLogger("cryptoai.ccxt")
+_QUIET.setLevel(logging.WARNING)
+"""In place of ccxt's own logger, which writes keys and signed requests for whoever listens to DEBUG."""
 _STOPPED = "the connection to the venue is closed"
 
 
@@ -168,10 +172,11 @@ class Link:
         name, kind = EXCHANGES[self.venue]
         made = type(f"Heard{name}", (_Heard, getattr(ccxt.pro, name)), {})
         keys = {"apiKey": login.key, "secret": login.secret, "password": login.password}
-        options = {"defaultType": kind, "fetchCurrencies": False, "fetchMargins": False}
+        options: dict[str, Any] = {"defaultType": kind, "fetchCurrencies": False, "fetchMargins": False}
+        options["watchPositions"] = {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False}
         settings = {"newUpdates": True, "timeout": int(self.timeout_s * 1000), "options": options}
         client = made({**{k: v for k, v in keys.items() if v}, **settings, "asyncio_loop": self._loop})
-        client.number = str
+        client.number, client.logger = str, _QUIET
         if sandbox:
             self._sandbox(client)
         if urls is not None:

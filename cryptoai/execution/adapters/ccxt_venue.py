@@ -85,6 +85,7 @@ class CcxtVenue:
         self._busy, self._must = False, False
         self._next_audit = self._next_dead_man = self._not_before = 0
         self._now = 0
+        self.clock_set = False
         self.trouble = ""
         self._log = structlog.get_logger().bind(venue=link.venue)
         self._stream.start()
@@ -106,6 +107,11 @@ class CcxtVenue:
     def connected(self) -> bool:
         """Whether the client's stream is there."""
         return self._stream.connected
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being asked and nothing waits to be asked."""
+        return not (self._busy or self._must)
 
     def await_news(self, seconds: float) -> bool:
         """Whether there is something to poll, after at most so long."""
@@ -366,6 +372,7 @@ class CcxtVenue:
         """Learns by how much the venue's clock differs from this machine's."""
         if self._client.has.get("fetchTime"):
             await self._client.load_time_difference()
+            self.clock_set = True
 
     def _listed(self, made: Instrument) -> Listed:
         market = listed(self._client, made)
