@@ -312,6 +312,13 @@ def run() -> None:
     code = fail_in_one_sentence(lambda: app(standalone_mode=False))
     if "duckdb" not in sys.modules:
         sys.exit(code)
+    _local_exchange()
+
+
+def _local_exchange() -> None:
+    from cryptoai.cli.exchange import exchange
+
+    app.command("exchange")(exchange)
     # DuckDB's bindings print a page about leaked types when the interpreter winds down; everything of ours is closed.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from cryptoai.backtesting.market import Feed
 from cryptoai.backtesting.matching import exchange_order
 from cryptoai.core.instruments import Instrument
@@ -47,7 +49,7 @@ class PublicMarket:
         self.trades: deque[PublicTrade] = deque(maxlen=_KEPT)
         self.update = self.told = 1_000
         self.now = 0
-        self._columns = [column.tolist() for column in exchange_order(feed.events)]
+        self._columns = exchange_order(feed.events)
         self._next, self._number = 0, 1
         self._unsaid = _Unsaid()
 
@@ -63,18 +65,17 @@ class PublicMarket:
 
     def advance(self, until_ns: int) -> None:
         """Takes in every row with a time of `until_ns` or earlier."""
-        time, kind, side, last, price, qty = self._columns
-        at, end = self._next, len(time)
-        while at < end and time[at] <= until_ns:
-            if kind[at] == TRADE:
-                self._trade(time[at], price[at], qty[at], bought=side[at] > 0)
-            elif kind[at] == LEVEL:
-                self._level(side[at], price[at], qty[at])
-            elif kind[at] == CLEAR:
+        end = int(np.searchsorted(self._columns[0], until_ns, side="right"))
+        rows = [column[self._next : end].tolist() for column in self._columns]
+        for time, kind, side, last, price, quantity in zip(*rows, strict=True):
+            if kind == TRADE:
+                self._trade(time, price, quantity, bought=side > 0)
+            elif kind == LEVEL:
+                self._level(side, price, quantity)
+            elif kind == CLEAR:
                 self._clear()
-            self.update += last[at]
-            at += 1
-        self._next, self.now = at, max(self.now, until_ns)
+            self.update += last
+        self._next, self.now = max(end, self._next), max(self.now, until_ns)
 
     def best(self, side: int) -> tuple[int, int] | None:
         """(ticks, steps) of the best level of a side, None if it is empty."""
