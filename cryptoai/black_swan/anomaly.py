@@ -18,7 +18,7 @@ from scipy import stats
 
 from cryptoai.core.errors import BundleError, DataError
 
-__all__ = ["LIMIT", "Mahalanobis", "ledoit_wolf"]
+__all__ = ["LIMIT", "Mahalanobis", "block_bound", "ledoit_wolf"]
 
 LIMIT = 0.999
 """Quantile of the distances within one stretch of time that the limit is about."""
@@ -113,17 +113,28 @@ def ledoit_wolf(centred: Doubles, memory: float = 1.0) -> tuple[Doubles, float]:
     return (1.0 - weight) * sample + weight * level * np.eye(d), weight
 
 
+def block_bound(scores: Doubles) -> float:
+    """Upper prediction bound, for one more stretch of time, of the 99.9 % quantile of its scores.
+
+    scores: float64 [N] in time order of rows that the score was not fitted on; cut into BLOCKS stretches, whose
+    quantiles are taken for draws of one normal law: mean + t(.99) sd sqrt(1 + 1 / BLOCKS).
+    """
+    edges = np.linspace(0, len(scores), BLOCKS + 1).astype(int)
+    worst = np.array([np.quantile(scores[first:last], LIMIT) for first, last in pairwise(edges)])
+    spread = float(worst.std(ddof=1)) * np.sqrt(1.0 + 1.0 / BLOCKS)
+    return float(worst.mean() + stats.t.ppf(CONFIDENCE, BLOCKS - 1) * spread)
+
+
 def _limit(values: Floats, mask: Bools, memory: float) -> float:
     """Upper prediction bound, for one more block, of the 99.9 % quantile of its distances from a fit to the others."""
     edges = np.linspace(0, len(values), BLOCKS + 1).astype(int)
-    worst = np.empty(BLOCKS)
-    for block, (first, last) in enumerate(pairwise(edges)):
+    distances = np.empty(len(values))
+    for first, last in pairwise(edges):
         others = np.r_[0:first, last : len(values)]
         mean, sd, whitening = _shape(values[others], mask[others], memory)
         z = _standardise(values[first:last], mask[first:last], mean, sd)
-        worst[block] = np.quantile(np.linalg.norm(z @ whitening, axis=1), LIMIT)
-    spread = float(worst.std(ddof=1)) * np.sqrt(1.0 + 1.0 / BLOCKS)
-    return max(float(worst.mean() + stats.t.ppf(CONFIDENCE, BLOCKS - 1) * spread), 1e-6)
+        distances[first:last] = np.linalg.norm(z @ whitening, axis=1)
+    return max(block_bound(distances), 1e-6)
 
 
 def _shape(values: Floats, mask: Bools, memory: float) -> tuple[Doubles, Doubles, Doubles]:

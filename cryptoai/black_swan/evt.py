@@ -1,4 +1,4 @@
-"""How bad can one step be: the tail of the losses by extreme value theory, and the tests that judge such a forecast.
+"""How bad can one step be: the tail of the losses by extreme value theory.
 
 Training fits a `Tail` on losses (peaks over threshold, McNeil and Frey 2000); inference scales it to the forecast of
 the moment. It must never answer with an infinite or undefined loss: a tail without a finite mean is refused here.
@@ -15,19 +15,26 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import special, stats
+from scipy import optimize
 
+from cryptoai.black_swan.backtests import CoverageTest, christoffersen, kupiec
 from cryptoai.core.errors import BundleError, DataError
 
-__all__ = ["THRESHOLDS", "CoverageTest", "Tail", "christoffersen", "fit_tail", "kupiec"]
+__all__ = [
+    "CRITICAL", "THRESHOLDS", "CoverageTest", "Tail", "Thresholds", "anderson_darling", "christoffersen", "fit_tail",
+    "kupiec", "scan_thresholds",
+]  # fmt: skip
 
 THRESHOLDS = (0.85, 0.875, 0.90, 0.925, 0.95, 0.975)
 """Quantiles of the losses that are tried as thresholds, lowest first."""
 SHAPES = (-0.45, 0.9)
 """Believed shapes: below -1/2 the likelihood has no regular maximum (Smith 1985), at 1 the mean is infinite."""
+CRITICAL = ((-0.4, 1.13), (-0.2, 1.04), (0.0, 0.96), (0.2, 0.90), (0.4, 0.85), (0.7, 0.82), (0.9, 0.80))
+"""(shape, 95 % point of the Anderson-Darling statistic when shape and scale are fitted): Choulakian and Stephens (2001)
+give a table; these are 6,000 draws of 200 excesses each."""
 
 Floats = npt.NDArray[np.floating]
-Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,78 +93,113 @@ class Tail:
         return cls(xi, beta, threshold, int(n_exceed), int(n))
 
 
-def fit_tail(losses: Floats, *, thresholds: tuple[float, ...] = THRESHOLDS, min_exceed: int = 100) -> Tail:
-    """Peaks over the lowest threshold that is stable: its shape agrees with that of every higher one (95 %).
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Every threshold that was tried, lowest first, and how well the tail above it fits.
+
+    misfit: Anderson-Darling statistic over its 95 % point; above 1 the tail is rejected.
+    """
+
+    tails: tuple[Tail, ...]
+    misfit: tuple[float, ...]
+
+    @property
+    def chosen(self) -> Tail:
+        """The lowest that is not rejected and agrees with every higher one; where none is, the one that fits best."""
+        for i, (tail, misfit) in enumerate(zip(self.tails, self.misfit, strict=True)):
+            if misfit <= 1.0 and all(_agree(tail, higher) for higher in self.tails[i + 1 :]):
+                return tail
+        return self.tails[int(np.argmin(self.misfit))]
+
+    def band(self, p: float = 0.99) -> tuple[float, float]:
+        """Lowest and highest VaR at `p` from the chosen threshold up: how much the choice matters."""
+        first = self.tails.index(self.chosen)
+        answers = [tail.var(p) for tail in self.tails[first:] if tail.rate >= 1.0 - p]
+        return min(answers), max(answers)
+
+
+def fit_tail(
+    losses: Floats,
+    *,
+    thresholds: tuple[float, ...] = THRESHOLDS,
+    min_exceed: int = 100,
+    least_rate: float = 0.01,
+) -> Tail:
+    """Peaks over the lowest threshold whose tail fits and is stable: `scan_thresholds` (Bader, Yan and Zhang 2018)."""
+    return scan_thresholds(losses, thresholds=thresholds, min_exceed=min_exceed, least_rate=least_rate).chosen
+
+
+def scan_thresholds(
+    losses: Floats,
+    *,
+    thresholds: tuple[float, ...] = THRESHOLDS,
+    min_exceed: int = 100,
+    least_rate: float = 0.01,
+) -> Thresholds:
+    """A tail above each of the thresholds, which are quantiles of the losses.
 
     losses: any order, positive is a loss, not finite is an error. Thresholds with fewer than `min_exceed` losses above
-    are not tried, nor those with less than 1 % above (ties can do that), so that `var(.99)` can always be asked.
-    DataError if none is left or the tail is a single value.
+    are left out, and those with `least_rate` or less of them above (ties can do that), so that `var(1 - least_rate)`
+    can always be asked. DataError if none is left or the tail is a single value.
     """
     finite = np.asarray(losses, dtype=np.float64).ravel()
     if not np.isfinite(finite).all():
         raise DataError("the losses hold values that are not finite; drop them before the tail is fitted")
     tried = [_fit_above(finite, float(np.quantile(finite, q))) for q in thresholds if finite.size]
-    tails = [tail for tail in tried if tail is not None and tail.n_exceed >= min_exceed and tail.rate > 0.01]
-    if not tails:
+    kept = [tail for tail in tried if tail is not None and tail.n_exceed >= min_exceed and tail.rate > least_rate]
+    if not kept:
         raise DataError(
             f"{finite.size} losses leave no threshold with {min_exceed} different losses above; give more data"
         )
-    return next(tail for i, tail in enumerate(tails) if all(_agree(tail, higher) for higher in tails[i + 1 :]))
+    return Thresholds(tuple(kept), tuple(_misfit(tail, finite) for tail in kept))
 
 
-def _fit_above(losses: npt.NDArray[np.float64], threshold: float) -> Tail | None:
-    excess = losses[losses > threshold] - threshold
-    if excess.size < 2 or np.ptp(excess) == 0.0:
-        return None
-    scale = float(excess.mean())  # the optimiser starts better near one
-    xi, _, beta = stats.genpareto.fit(excess / scale, floc=0)
-    if not SHAPES[0] <= xi <= SHAPES[1]:
-        xi, _, beta = stats.genpareto.fit(excess / scale, f0=min(max(xi, SHAPES[0]), SHAPES[1]), floc=0)
-    return Tail(float(xi), float(beta) * scale, threshold, int(excess.size), int(losses.size))
+def anderson_darling(excess: Floats, xi: float, beta: float) -> float:
+    """Distance of excesses over a threshold from a generalised Pareto law, which weighs the far tail (A squared)."""
+    ordered = np.sort(np.asarray(excess, dtype=np.float64)) / beta
+    survival = ordered if abs(xi) < 1e-9 else np.log1p(np.maximum(xi * ordered, -1.0 + 1e-12)) / xi  # -ln(1 - F)
+    survival = np.maximum(survival, 1e-12)
+    n = len(ordered)
+    weights = 2.0 * np.arange(1, n + 1) - 1.0
+    return float(-n - (weights * (np.log(-np.expm1(-survival)) - survival[::-1])).mean())
 
 
 def _agree(low: Tail, high: Tail) -> bool:
+    """Whether the shapes differ by no more than chance (95 %)."""
     # The higher tail is a subset of the lower: the variance of the difference is the difference of the variances.
     spread = math.sqrt(max(high.xi_error**2 - low.xi_error**2, 1e-12))
     return abs(low.xi - high.xi) <= 1.96 * spread
 
 
-@dataclass(frozen=True, slots=True)
-class CoverageTest:
-    """A likelihood-ratio test of value-at-risk breaches; a small p_value rejects the forecast."""
-
-    statistic: float
-    p_value: float
-    rate: float
+def _misfit(tail: Tail, losses: Doubles) -> float:
+    excess = losses[losses > tail.threshold] - tail.threshold
+    shapes, points = zip(*CRITICAL, strict=True)
+    return anderson_darling(excess, tail.xi, tail.beta) / float(np.interp(tail.xi, shapes, points))
 
 
-def kupiec(breaches: Bools, p: float) -> CoverageTest:
-    """Is the rate of breaches 1 - p (unconditional coverage, Kupiec 1995)?
-
-    breaches: bool [n], True where the loss exceeded the forecast at level `p`, for example .99.
-    """
-    hits, n = int(np.count_nonzero(breaches)), int(np.size(breaches))
-    if n == 0:
-        raise DataError("no breaches to test; give at least one forecast")
-    ratio = 2.0 * (_log_likelihood(hits, n, hits / n) - _log_likelihood(hits, n, 1.0 - p))
-    return CoverageTest(ratio, float(stats.chi2.sf(ratio, 1)), hits / n)
+def _fit_above(losses: Doubles, threshold: float) -> Tail | None:
+    excess = losses[losses > threshold] - threshold
+    if excess.size < 2 or np.ptp(excess) == 0.0:
+        return None
+    xi, beta = _fit_pareto(excess)
+    return Tail(xi, beta, threshold, int(excess.size), int(losses.size))
 
 
-def christoffersen(breaches: Bools, p: float) -> CoverageTest:
-    """Is the rate right and does a breach say nothing of the next (conditional coverage, Christoffersen 1998)?
+def _fit_pareto(excess: Doubles) -> tuple[float, float]:
+    """Maximum likelihood within SHAPES by the profile over theta = xi / beta (Grimshaw 1993)."""
+    scale = float(excess.mean())
+    x = excess / scale
 
-    breaches: bool [n] in time order, n >= 2.
-    """
-    hit = np.asarray(breaches, dtype=bool)
-    if hit.size < 2:
-        raise DataError("conditional coverage needs at least two forecasts in time order")
-    after = [hit[1:][hit[:-1] == state] for state in (False, True)]
-    chain = sum(_log_likelihood(int(a.sum()), a.size, float(a.mean()) if a.size else 0.0) for a in after)
-    free = _log_likelihood(int(hit[1:].sum()), hit.size - 1, float(hit[1:].mean()))
-    ratio = kupiec(hit, p).statistic + 2.0 * (chain - free)
-    return CoverageTest(ratio, float(stats.chi2.sf(ratio, 2)), float(hit.mean()))
+    def loss(theta: float) -> float:
+        xi = float(np.log1p(theta * x).mean())
+        if not SHAPES[0] <= xi <= SHAPES[1]:
+            return 1e6 + abs(xi)
+        return xi + math.log(xi / theta if abs(theta) > 1e-9 else 1.0)
 
-
-def _log_likelihood(hits: int, n: int, rate: float) -> float:
-    """Bernoulli log-likelihood with 0 log 0 = 0."""
-    return float(special.xlogy(hits, rate) + special.xlog1py(n - hits, -rate))
+    edge = 0.999 / float(x.max())
+    grid = np.concatenate([-edge * np.linspace(1.0, 0.0, 25)[:-1], np.geomspace(1e-3, 20.0, 30)])
+    best = int(np.argmin([loss(float(theta)) for theta in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    theta = float(optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-7}).x)
+    xi = min(max(float(np.log1p(theta * x).mean()), SHAPES[0]), SHAPES[1])
+    return xi, scale * (xi / theta if abs(theta) > 1e-9 else 1.0)
