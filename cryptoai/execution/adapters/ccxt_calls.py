@@ -18,6 +18,7 @@ from cryptoai.execution.adapters.ccxt_errors import Outcome, outcome
 
 __all__ = [
     "Listed",
+    "Paid",
     "apply_terms",
     "arm_dead_man",
     "funding_since",
@@ -152,8 +153,28 @@ async def arm_dead_man(client: Any, exchange: str, markets: Sequence[Listed], af
     return False
 
 
-async def funding_since(client: Any, market: Listed, since_ms: int) -> list[Any]:
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A funding payment: `amount` > 0 is received; position (signed base units) and mark are those of now."""
+
+    number: str
+    time_ms: int
+    amount: Decimal
+    position: Decimal
+    mark: Decimal
+
+
+async def funding_since(client: Any, market: Listed, since_ms: int) -> list[Paid]:
     """Funding payments from `since_ms` on; none where the venue does not list them."""
     if not market.contract or not client.has.get("fetchFundingHistory"):
         return []
-    return list(await client.fetch_funding_history(market.symbol, since_ms))
+    rows = await client.fetch_funding_history(market.symbol, since_ms)
+    if not rows:
+        return []
+    held = (await holdings(client, [market])).get(market.made.id, Decimal(0))
+    rate = await client.fetch_funding_rate(market.symbol)
+    mark = rate.get("markPrice") or (await client.fetch_ticker(market.symbol))["last"]
+    return [
+        Paid(str(row["id"]), int(row["timestamp"]), Decimal(str(row["amount"])), held, Decimal(str(mark)))
+        for row in rows
+    ]

@@ -130,7 +130,7 @@ class UserStream:
     async def _payments(self, asked: Sequence[tuple[Listed, int]]) -> None:
         for market, since_ms in asked:
             for payment in await funding_since(self._link.client, market, since_ms):
-                self._inbox.put("funding", (market, payment))
+                self._inbox.put("funding", (market.made.id, payment))
 
     async def _attempt(self, what: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         try:

@@ -15,9 +15,9 @@ from typing import Any
 
 from cryptoai.core.clock import MS
 from cryptoai.core.errors import DataError
-from cryptoai.core.messages import Fill, OrderRequest, OrderStatus, OrderUpdate
-from cryptoai.core.money import Quantity
-from cryptoai.execution.adapters.ccxt_calls import Listed
+from cryptoai.core.messages import Fill, Funding, OrderRequest, OrderStatus, OrderUpdate
+from cryptoai.core.money import Money, Price, Quantity
+from cryptoai.execution.adapters.ccxt_calls import Listed, Paid
 from cryptoai.execution.adapters.ccxt_orders import fill_of, liquidation_of, our_id, request_of, status_of
 from cryptoai.execution.ports import VenueEvent
 
@@ -25,6 +25,7 @@ __all__ = ["Tracked", "Tracking"]
 
 S = OrderStatus
 _PARKED = 1000
+_SHARE = Decimal("1E-8")
 _REMEMBERED = 10_000
 _FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
@@ -69,6 +70,7 @@ class Tracking:
         self._by_exchange: dict[str, Tracked] = {}
         self._parked: deque[Mapping[str, Any]] = deque(maxlen=_PARKED)
         self._news: list[VenueEvent] = []
+        self._paid: set[str] = set()
         self.unreadable: list[str] = []
 
     def news(self, now_ns: int) -> list[VenueEvent]:
@@ -92,6 +94,25 @@ class Tracking:
         """An order that was never sent and that nobody will ask for."""
         self.orders.pop(order.request.client_order_id, None)
         self._live.pop(order.request.client_order_id, None)
+
+    def take_funding(self, instrument: str, paid: Paid, now_ns: int) -> None:
+        """A payment of the venue, told once; what it is a share of is the position of now."""
+        if paid.number in self._paid:
+            return
+        self._paid.add(paid.number)
+        worth = abs(paid.position * paid.mark)
+        share = (paid.amount / worth).quantize(_SHARE) if worth else Decimal(0)
+        self._news.append(
+            Funding(
+                instrument=instrument,
+                share=share,
+                mark=Price(paid.mark),
+                position=Quantity(paid.position),
+                amount=Money(paid.amount),
+                event_time=paid.time_ms * MS,
+                known_at=now_ns,
+            )
+        )
 
     def reject(self, order: Tracked, now_ns: int, reason: str) -> None:
         """The venue's or our own word that an order never lived."""

@@ -46,6 +46,8 @@ __all__ = ["CcxtVenue", "Terms"]
 _EARLIER_MS = 5_000
 """How much before an order was made its trades are asked for: two clocks differ."""
 _LOOKUP = SECOND
+_PAYMENTS = 3600 * SECOND
+"""How far back an audit asks for funding: an answer may fail for as long."""
 _RETRY = SECOND
 
 Call = Callable[[], Coroutine[Any, Any, Any]]
@@ -84,7 +86,7 @@ class CcxtVenue:
         self._ready: set[str] = set()
         self._busy, self._must = False, False
         self._next_audit = self._next_dead_man = self._not_before = 0
-        self._now = 0
+        self._now = self._began = 0
         self.clock_set = False
         self.trouble = ""
         self._log = structlog.get_logger().bind(venue=link.venue)
@@ -291,6 +293,9 @@ class CcxtVenue:
             self._order(what, now_ns)
         elif kind == "trade":
             self._tracking.take_trade(what, now_ns)
+        elif kind == "funding":
+            name, paid = what
+            self._tracking.take_funding(name, paid, now_ns)
         elif kind == "missing":
             self._missing(what, now_ns)
         elif kind == "connected":
@@ -333,10 +338,9 @@ class CcxtVenue:
         for order in doubted:
             order.next_lookup = now_ns + _LOOKUP
         self._busy, self._must = True, False
-        self._next_audit = now_ns + round(self._terms.audit_s * SECOND)
-        self._stream.ask(self._question(live))
+        self._stream.ask(self._question(live, now_ns))
 
-    def _question(self, live: list[Tracked]) -> Question:
+    def _question(self, live: list[Tracked], now_ns: int) -> Question:
         since: dict[str, int] = {}
         for order in live:
             symbol, made = order.market.symbol, order.request.time // MS - _EARLIER_MS
@@ -344,7 +348,17 @@ class CcxtVenue:
         exchange = self._link.exchange
         names = [(o.request.client_order_id, o.exchange_id, o.market.symbol) for o in live]
         asked = tuple((name, wire_id(name, exchange), number, symbol) for name, number, symbol in names)
-        return Question(asked, tuple(since.items()))
+        return Question(asked, tuple(since.items()), self._audit(now_ns))
+
+    def _audit(self, now_ns: int) -> tuple[tuple[Listed, int], ...]:
+        """Of which payments an audit asks, if one is due; those from before the first are the past's."""
+        if now_ns < self._next_audit:
+            return ()
+        span = round(self._terms.audit_s * SECOND)
+        self._began = self._began or now_ns
+        self._next_audit = now_ns + span
+        begin = max(self._began, now_ns - _PAYMENTS - 2 * span)
+        return tuple((market, begin // MS) for market in self._markets.values() if market.contract)
 
     def _keep_alive(self, now_ns: int) -> None:
         span = self._terms.dead_man_s

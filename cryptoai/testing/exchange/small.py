@@ -1,7 +1,7 @@
 """A small market for the local exchange and a bench to trade on it, for tests.
 
 From START bid 100 x 10 and 99 x 10, ask 100.1 x 10; at TURN sellers trade through the bid and the market is bid 99,
-ask 99.1. Ten minutes in all, so that time can pass.
+ask 99.1. Ten minutes in all, so that time can pass; after five of them funding is paid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cryptoai.testing.feed_exchange import moved
 
 __all__ = ["END", "START", "TURN", "Bench", "bench", "small_feed"]
 
-START = 1_700_000_000_000 * MS
+START = 1_700_006_100_000 * MS
 TURN = START + SECOND
 END = START + 600 * SECOND
 _LOTS = 10_000

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import ccxt
 import pytest
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import VenueError
-from cryptoai.core.messages import OrderStatus, Side
+from cryptoai.core.messages import Funding, OrderStatus, Side
 from cryptoai.core.money import Price, Quantity
 from cryptoai.testing.exchange.small import Bench
 from cryptoai.testing.fakes import approved_order
@@ -122,3 +124,19 @@ def test_orders_of_others_are_listed_and_never_spoken_of(market: Bench) -> None:
     assert listed.client_order_id == "by-hand"
     market.ready(venue)
     assert market.said[venue] == []
+
+
+def test_funding_is_told_once_with_its_sign(market: Bench) -> None:
+    """Long at a positive rate pays: a basis point of the position's worth, as the exchange's books have it."""
+    client = market.account()
+    venue = market.venue(client)
+    order = market.send(venue, Side.BUY, "3", "100.1")
+    market.hear(venue, lambda: market.filled(venue, order) == Quantity(3))
+    market.go(301 * SECOND)
+    market.hear(venue, lambda: any(isinstance(event, Funding) for event in market.said[venue]))
+    market.go(31 * SECOND)
+    market.ready(venue)
+    (paid,) = [event for event in market.said[venue] if isinstance(event, Funding)]
+    assert str(paid.amount) == market.ledger(client)["funding"] == "-0.029715"
+    assert paid.share == Decimal("-0.0001")
+    assert paid.position == Quantity(3)
