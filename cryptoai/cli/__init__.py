@@ -96,18 +96,27 @@ def train(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Train on a synthetic market whose truth is known.")
     ] = False,
+    champion: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="BUNDLE", help="Train this bundle further, and promote it only if no worse."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="A live table of the stages; follows a training that already runs.")
+    ] = False,
 ) -> None:
     """Train a bundle (encoders, world model, policy, risk) on the part of the tape that training may see.
 
-    Leaves the bundle under training.checkpoints and the link best_model.pt pointing to it.
+    Leaves the bundle under training.checkpoints and the link best_model.pt pointing to it. With --from the link moves
+    only where the new bundle is shown to be no worse on rows that neither has seen.
     """
     from cryptoai.cli.train import launch_training, run_training
 
     if processes > 1 or synthetic:
         options = ["--gpus", str(processes), *(["--synthetic"] if synthetic else ["--assets", *assets])]
-        options += ["--config", str(config)] if config else []
+        options += [*(["--config", str(config)] if config else []), *(["--watch"] if watch else [])]
+        options += ["--from", str(champion)] if champion else []
         launch_training([*options, *(part for item in sets or [] for part in ("--set", item))])
-    raise typer.Exit(run_training(configured(config, sets), assets))
+    raise typer.Exit(run_training(configured(config, sets), assets, champion=champion, watch=watch))
 
 
 @app.command()
@@ -293,15 +302,24 @@ def _root(
 
 
 def _subcommands() -> None:
-    from cryptoai.cli import assets, data, features, kube, news, onchain, record
+    from cryptoai.cli import assets, causal, data, features, kube, news, onchain, record, synth
 
     app.add_typer(data.app, name="data")
     data.app.command("record")(record.record)
+    data.app.command("synth")(synth.synth)
     data.app.add_typer(assets.app, name="assets")
     data.app.add_typer(onchain.app, name="onchain")
     data.app.add_typer(news.app, name="news")
     app.add_typer(features.app, name="features")
     app.add_typer(kube.app, name="kube")
+    app.command("causal")(causal.causal)
+    _local_exchange()
+
+
+def _local_exchange() -> None:
+    from cryptoai.cli.exchange import exchange
+
+    app.command("exchange")(exchange)
 
 
 _subcommands()
@@ -312,13 +330,6 @@ def run() -> None:
     code = fail_in_one_sentence(lambda: app(standalone_mode=False))
     if "duckdb" not in sys.modules:
         sys.exit(code)
-    _local_exchange()
-
-
-def _local_exchange() -> None:
-    from cryptoai.cli.exchange import exchange
-
-    app.command("exchange")(exchange)
     # DuckDB's bindings print a page about leaked types when the interpreter winds down; everything of ours is closed.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -89,21 +89,22 @@ class GaussianHMM(nn.Module):
         nats = total.log() + scale + top.squeeze(-1).cumsum(1)
         return Filtered(row / total.unsqueeze(-1), nats, fit)
 
-    def moved(self, filtered: Filtered, rows: int = 20) -> Tensor:
-        """P(the state changed in the last `rows` rows | rows up to t), (B, T); 0 up to row `rows`.
+    def rose(self, filtered: Filtered, rows: int = 20) -> Tensor:
+        """P(the state has a higher number than `rows` rows ago | rows up to t), (B, T); 0 for the first `rows` rows.
 
-        Exact: one minus the chance that the state of `rows` rows ago, whichever it was, stayed and fitted all since.
+        States of `fit_hmm` are ordered by sd, so this is a break to a wilder regime. Exact: the states of both rows
+        are joined by the product of the steps between them.
         """
-        known, nats, fit = filtered
-        length, stay = known.shape[1], self.transition.diagonal().log()
-        if length <= rows:
+        known, _, fit = filtered
+        starts = known.shape[1] - rows
+        if starts <= 0:
             return known.new_zeros(known.shape[:2])
-        since = fit.cumsum(1)
-        fitted = since[:, rows:] - since[:, :-rows]
-        stayed = known[:, :-rows].clamp_min(1e-300).log() + rows * stay + fitted
-        gained = (nats[:, rows:] - nats[:, :-rows]).unsqueeze(-1)
-        changed = 1.0 - (stayed - gained).exp().sum(-1)
-        return F.pad(changed.clamp(0.0, 1.0), (rows, 0))
+        steps = self.transition * (fit - fit.amax(-1, keepdim=True)).exp().unsqueeze(-2)
+        joint = torch.diag_embed(known[:, :starts])
+        for row in range(1, rows + 1):
+            joint = _matmul(joint, steps[:, row : row + starts])
+            joint = joint / joint.sum((-2, -1), keepdim=True)
+        return F.pad(joint.triu(1).sum((-2, -1)), (rows, 0))
 
 
 def _prefix_products(matrices: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,8 +43,8 @@ class BreakMarket:
     kind: str
     shift: float
 
-    def oracle(self, recent: int = 20) -> Floats:
-        """P(a break fell in the last `recent` rows, t among them | values up to t), [N].
+    def oracle(self, recent: int = 20, levels: tuple[int, ...] = (0, 1)) -> Floats:
+        """P(a break to one of `levels` fell in the last `recent` rows, t among them | values up to t), [N].
 
         Exact: a filter over (level, rows since its break) that knows both levels and the law of how long they last.
         """
@@ -54,7 +54,7 @@ class BreakMarket:
         for t, fit in enumerate(fits):
             mass = (_age(mass, hazard) if t else mass) * fit[:, None]
             mass /= mass.sum()
-            answer[t] = mass[:, :recent].sum()
+            answer[t] = mass[list(levels), :recent].sum()
         return answer
 
     def _fits(self) -> Floats:

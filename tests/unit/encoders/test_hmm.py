@@ -1,5 +1,7 @@
 """The regime filter equals a row-by-row filter, never looks ahead, and its fit finds what was planted."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -86,25 +88,22 @@ def test_the_filter_is_differentiable() -> None:
         assert float(slope) == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-5)
 
 
-def test_the_chance_of_a_recent_change_is_exact() -> None:
-    """It equals a filter over (state, whether it changed in the last rows) that is run one row at a time."""
+def test_the_chance_of_a_rise_is_exact() -> None:
+    """It equals a filter over (state now, state five rows ago) by enumeration of all paths between the two."""
     model, rows = planted(), 5
-    values, there = shown(regime_market(4, 120).returns)
-    found = model.moved(model(values, there), rows)[0].detach().numpy()
-    fit = model.log_fit(values, there)[0].exp().detach().numpy()
+    values, there = shown(regime_market(4, 60).returns)
+    filtered = model(values, there)
+    found = model.rose(filtered, rows)[0].detach().numpy()
+    fit, known = filtered.log_fit[0].exp().detach().numpy(), filtered.probabilities[0].detach().numpy()
     chain = model.transition.detach().numpy()
-    mass = np.zeros((3, rows + 1))
-    mass[:, rows] = stationary(chain) * fit[0]
-    for t in range(1, 120):
-        older = np.zeros_like(mass)
-        for age in range(rows + 1):
-            older[:, min(age + 1, rows)] += mass[:, age] * np.diag(chain)
-            older[:, 0] += mass[:, age] @ (chain - np.diag(np.diag(chain)))
-        mass = older * fit[t][:, None]
-        mass /= mass.sum()
-        if t >= rows:
-            assert found[t] == pytest.approx(mass[:, :rows].sum(), abs=1e-9)
+    for t in (5, 17, 42, 59):
+        mass = np.zeros((3, 3))
+        for path in itertools.product(range(3), repeat=rows + 1):
+            moves = zip(itertools.pairwise(path), fit[t - rows + 1 : t + 1], strict=True)
+            mass[path[0], path[-1]] += known[t - rows, path[0]] * np.prod([chain[a, b] * f[b] for (a, b), f in moves])
+        assert found[t] == pytest.approx(np.triu(mass, 1).sum() / mass.sum(), abs=1e-9)
     assert (found[:rows] == 0).all()
+    assert found.max() > 0.05
 
 
 def test_the_fit_finds_the_planted_regimes() -> None:
