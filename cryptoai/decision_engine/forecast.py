@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cryptoai.world_model import HORIZONS, ReturnMixture
@@ -20,9 +21,13 @@ QUANTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.50, "p95": 0.95, "p99": 0.99}
 REGIMES = {"calm": (0.0, 0.5), "normal": (0.5, 2.0), "stressed": (2.0, float("inf"))}
 """A regime's probability is that the next step's |return| falls into this range, in volatility units of training."""
 
-_GRID = torch.linspace(0.0, 1.0, 33)
+_GRID = np.linspace(0.0, 1.0, 33)
 _ROUNDS = 4
-_WANTED = torch.tensor(list(QUANTILES.values()))
+_WANTED = np.array(list(QUANTILES.values()))
+_EDGES = np.array([edge for _, edge in REGIMES.values()][:-1])
+_T4_QUANTILES = t4_quantile(torch.from_numpy(_WANTED)).numpy()
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +47,36 @@ def horizon_names(interval_ms: int) -> tuple[str, ...]:
 
 def outlook(mixture: ReturnMixture) -> Outlook:
     """What a mixture of shape (1, H, K) says."""
-    first = ReturnMixture(*(part[0, 0] for part in (mixture.logits, mixture.loc, mixture.scale)))
-    return Outlook(mixture.mean[0].tolist(), mixture.sd[0].tolist(), _quantiles(first), _regime(first))
+    weights, loc, scale = (part[0].double().numpy() for part in (mixture.weights, mixture.loc, mixture.scale))
+    mean = (weights * loc).sum(-1)
+    second = (weights * (2 * scale**2 + loc**2)).sum(-1)
+    sd = np.sqrt(np.maximum(second - mean**2, 1e-12))
+    first = weights[0], loc[0], scale[0]
+    return Outlook(mean.tolist(), sd.tolist(), _quantiles(*first), _regime(*first))
 
 
-def _quantiles(first: ReturnMixture) -> dict[str, float]:
+def _cdf(x: Floats, weights: Floats, loc: Floats, scale: Floats) -> Floats:
+    """P(return <= x), as `ReturnMixture.cdf`: for one state, numpy costs a fraction of the calls of torch."""
+    z = (x[..., None] - loc) / scale
+    square = z * z
+    share = 1.0 / (1.0 + 0.25 * square)
+    return np.asarray(0.5 + (0.375 * z * np.sqrt(share) * (1.0 - square * share / 12.0)) @ weights)
+
+
+def _quantiles(weights: Floats, loc: Floats, scale: Floats) -> dict[str, float]:
     """All at once: each lies between the least and greatest of its components', brackets shrink by 32 a round."""
-    wanted = _WANTED.unsqueeze(-1)
-    parts = first.loc + first.scale * t4_quantile(wanted)
-    low, high = parts.amin(-1, keepdim=True), parts.amax(-1, keepdim=True)
+    parts = loc + scale * _T4_QUANTILES[:, None]
+    low, high = parts.min(-1, keepdims=True), parts.max(-1, keepdims=True)
+    each = np.arange(len(low))[:, None]
     for _ in range(_ROUNDS):
         grid = low + (high - low) * _GRID
-        above = (first.cdf(grid) < wanted).sum(-1, keepdim=True).clamp(1, len(_GRID) - 1)
-        low, high = grid.gather(-1, above - 1), grid.gather(-1, above)
-    return dict(zip(QUANTILES, (0.5 * (low + high)).squeeze(-1).tolist(), strict=True))
+        below = (_cdf(grid, weights, loc, scale) < _WANTED[:, None]).sum(-1, keepdims=True)
+        above = np.clip(below, 1, len(_GRID) - 1)
+        low, high = grid[each, above - 1], grid[each, above]
+    return dict(zip(QUANTILES, (0.5 * (low + high))[:, 0].tolist(), strict=True))
 
 
-def _regime(first: ReturnMixture) -> dict[str, float]:
-    inner = torch.tensor([edge for _, edge in REGIMES.values()][:-1])
-    within = np.array([0.0, *(first.cdf(inner) - first.cdf(-inner)).tolist(), 1.0])
+def _regime(weights: Floats, loc: Floats, scale: Floats) -> dict[str, float]:
+    inside = _cdf(_EDGES, weights, loc, scale) - _cdf(-_EDGES, weights, loc, scale)
+    within = np.array([0.0, *inside.tolist(), 1.0])
     return dict(zip(REGIMES, np.clip(np.diff(within), 0.0, 1.0).tolist(), strict=True))

@@ -32,7 +32,8 @@ from cryptoai.decision_engine.critic import Critic
 from cryptoai.decision_engine.forecast import horizon_names, outlook
 from cryptoai.decision_engine.policy import ACTIONS, Policy
 from cryptoai.decision_engine.reward import WEIGHTS
-from cryptoai.world_model import Latent, WorldModel, load
+from cryptoai.world_model import WorldModel, load
+from cryptoai.world_model.frozen import FrozenModel, Newest
 
 __all__ = ["LEAST_COVERAGE", "InferenceEngine"]
 
@@ -64,6 +65,7 @@ class InferenceEngine:
         self.revision = manifest.revision
         self.schema_hash = manifest.schema_hash
         self.context = config.context
+        self._market = FrozenModel(parts.world_model, config.context)
         self._horizons = horizon_names(int(manifest.config["decision_interval_ms"]))
         self._unit_bps = float(parts.world_model.return_scale) * 1e4
 
@@ -99,8 +101,7 @@ class InferenceEngine:
         """
         values, mask = self._columns(history)
         with torch.inference_mode():
-            latent = self._parts.world_model.start(*self._padded(values, mask), room=0)
-            answer = self._answer(latent, values, mask)
+            answer = self._answer(self._market.newest(*self._padded(values, mask)), values, mask)
         return self._checked(answer)
 
     def decide_batch(self, histories: Sequence[Sequence[StateVector]]) -> list[Inference]:
@@ -138,17 +139,17 @@ class InferenceEngine:
             raise ModelUnavailableError("known_at goes back within the history; send it oldest first")
 
     def _padded(self, values: Floats, mask: Bools) -> tuple[Tensor, Tensor]:
-        """(1, context, 200) with empty steps before a short history."""
+        """(context, 200) with empty steps before a short history."""
         full, present = np.zeros((self.context, WIDTH), np.float32), np.zeros((self.context, WIDTH), np.bool_)
         full[self.context - len(values) :] = values
         present[self.context - len(mask) :] = mask
-        return torch.from_numpy(full).unsqueeze(0), torch.from_numpy(present).unsqueeze(0)
+        return torch.from_numpy(full), torch.from_numpy(present)
 
-    def _answer(self, latent: Latent, values: Floats, mask: Bools) -> dict[str, Any]:
-        ahead = outlook(self._parts.world_model.forecast(latent))
+    def _answer(self, newest: Newest, values: Floats, mask: Bools) -> dict[str, Any]:
+        ahead = outlook(self._parts.world_model.mixture(newest.h))
         var99, es99 = self._parts.risk.loss(0.99, ahead.mean[0], ahead.sd[0])
         anomaly, alarm = self._strangeness(values, mask)
-        action, value = self._act(latent.feature, float(values[-1, _POSITION]) if mask[-1, _POSITION] else 0.0)
+        action, value = self._act(newest.feature, float(values[-1, _POSITION]) if mask[-1, _POSITION] else 0.0)
         return {
             "action": SAFE_ACTION if alarm else action,
             "return_bps": self._bps(dict(zip(self._horizons, ahead.mean, strict=True))),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cryptoai.encoders.norm import RMSNorm
+
 __all__ = ["FeatureMLP"]
 
 
@@ -14,9 +16,7 @@ class FeatureMLP(nn.Module):
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
         inner = 2 * max(features, width)
-        self.layers = nn.Sequential(
-            nn.Linear(2 * features, inner), nn.RMSNorm(inner), nn.SiLU(), nn.Linear(inner, width)
-        )
+        self.layers = nn.Sequential(nn.Linear(2 * features, inner), RMSNorm(inner), nn.SiLU(), nn.Linear(inner, width))
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         out: Tensor = self.layers(torch.cat([values, mask.to(values.dtype)], -1))

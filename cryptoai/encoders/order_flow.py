@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cryptoai.encoders.norm import RMSNorm
+
 __all__ = ["OrderFlowEncoder"]
 
 
@@ -31,8 +33,8 @@ class MixerBlock(nn.Module):
 
     def __init__(self, width: int, kernel: int = 4) -> None:
         super().__init__()
-        self.time_norm, self.time = nn.RMSNorm(width), CausalConv(width, width, kernel, groups=width)
-        self.channel_norm = nn.RMSNorm(width)
+        self.time_norm, self.time = RMSNorm(width), CausalConv(width, width, kernel, groups=width)
+        self.channel_norm = RMSNorm(width)
         self.channel = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from cryptoai.encoders.derivatives import DerivativesEncoder
 from cryptoai.encoders.events import EventsEncoder
 from cryptoai.encoders.groups import STATE_DIM, market_slices
 from cryptoai.encoders.liquidity import LiquidityEncoder
+from cryptoai.encoders.norm import RMSNorm
 from cryptoai.encoders.onchain import OnChainEncoder
 from cryptoai.encoders.order_flow import OrderFlowEncoder
 from cryptoai.encoders.regime import RegimeEncoder
@@ -43,14 +44,15 @@ class StateEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.slices = market_slices()
+        self.widths = {name: _WIDTHS[name] for name in self.slices}
         self.scaler = RobustScaler(STATE_DIM)
         self.groups = nn.ModuleDict(
             {name: _ENCODERS[name](where.stop - where.start, _WIDTHS[name]) for name, where in self.slices.items()}
         )
-        width = sum(_WIDTHS[name] for name in self.slices)
+        width = sum(self.widths.values())
         self.trunk = nn.Sequential(
-            nn.Linear(width, config.hidden_dim), nn.RMSNorm(config.hidden_dim), nn.SiLU(),
-            nn.Linear(config.hidden_dim, config.hidden_dim), nn.RMSNorm(config.hidden_dim), nn.SiLU(),
+            nn.Linear(width, config.hidden_dim), RMSNorm(config.hidden_dim), nn.SiLU(),
+            nn.Linear(config.hidden_dim, config.hidden_dim), RMSNorm(config.hidden_dim), nn.SiLU(),
         )  # fmt: skip
         self.latent = nn.Linear(config.hidden_dim, config.latent_dim)
 

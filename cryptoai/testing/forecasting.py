@@ -25,7 +25,7 @@ from cryptoai.training.stages import WorldModelObjective
 from cryptoai.training.unconditional import fit_base
 from cryptoai.world_model import WorldModel
 
-__all__ = ["Recipe", "Trained", "fair_crps", "gap_closed", "mean_interval", "memories", "train_on"]
+__all__ = ["Recipe", "Trained", "fair_crps", "gap_closed", "mean_interval", "memories", "permuted", "train_on"]
 
 Floats = npt.NDArray[np.float64]
 SECOND_MS = 1000

@@ -41,9 +41,11 @@ class GarchJudge:
         from arch import arch_model
 
         model = arch_model(returns, x=feature[:, None], mean="ARX", lags=1, vol="GARCH", dist="t", rescale=False)
-        found = np.asarray(model.fit(disp="off", show_warning=False).params, dtype=float)
+        constant, lag, gain, *variance, freedom = map(float, model.fit(disp="off", show_warning=False).params)
         persistence = float(np.corrcoef(feature[1:], feature[:-1])[0, 1])
-        return cls(*found, persistence, float(feature.std()) * float(np.sqrt(1 - persistence**2)))
+        shock = float(feature.std()) * float(np.sqrt(1 - persistence**2))
+        omega, alpha, beta = variance
+        return cls(constant, lag, gain, omega, alpha, beta, freedom, persistence, shock)
 
     def filtered(self, returns: Floats, feature: Floats) -> tuple[Floats, Floats]:
         """Mean and sd of each return given all before it, [N] each."""
@@ -68,7 +70,7 @@ class GarchJudge:
     def paths(
         self, state: tuple[Floats, Floats, Floats], steps: int, count: int, rng: np.random.Generator
     ) -> Floats:  # fmt: skip
-        """state: the return before, the feature at and the sd of the first step, [n] each -> returns [n, count, steps]."""
+        """Returns [n, count, steps]; state: return before, feature at and sd of the first step, [n] each."""
         shape = (len(state[0]), count)
         before, x, variance = (np.broadcast_to(part[:, None], shape) for part in (state[0], state[1], state[2] ** 2))
         drawn = np.empty((*shape, steps))

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from cryptoai.core.config import ModelConfig
 from cryptoai.core.errors import BundleError, InvariantError
 from cryptoai.encoders.groups import STATE_DIM
+from cryptoai.encoders.norm import RMSNorm
 from cryptoai.encoders.state import CLASSES, StateEncoder
-from cryptoai.world_model.distributions import ReturnMixture, kl, mode, sample
+from cryptoai.world_model.distributions import ReturnMixture, kl, log_probabilities, mode, sample
 from cryptoai.world_model.returns import COMPONENTS, HORIZONS, ReturnEnsemble, pooled, wide_base
 from cryptoai.world_model.transformer import CausalTransformer, KVCache
 
@@ -233,7 +234,7 @@ def _until_cut(embedding: Tensor, generator: torch.Generator) -> Tensor:
 
 def _latent_losses(seen: Observed, scored: Tensor) -> dict[str, Tensor]:
     """KL balance: the prior at t learns the posterior at t + 1, and (weaker) the posterior to be predictable."""
-    prior, after = seen.prior[:, :-1], seen.posterior[:, 1:]
+    prior, after = log_probabilities(seen.prior[:, :-1]), log_probabilities(seen.posterior[:, 1:])
     valid = seen.valid[:, :-1] & seen.valid[:, 1:] & scored[:, 1:]
     return {
         "dynamics": _masked_mean(kl(after.detach(), prior).clamp(min=FREE_NATS), valid),
@@ -247,4 +248,4 @@ def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.RMSNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+    return nn.Sequential(nn.Linear(inputs, hidden), RMSNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs))

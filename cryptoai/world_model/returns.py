@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cryptoai.encoders.norm import RMSNorm
 from cryptoai.world_model.distributions import SCALE_FLOOR, ReturnMixture
 
 __all__ = ["COMPONENTS", "HORIZONS", "MEMBERS", "ReturnEnsemble", "pooled", "wide_base"]
@@ -43,7 +44,7 @@ class ReturnEnsemble(nn.Module):
         super().__init__()
         self.width = max(hidden // 2, 16)
         self.first = nn.Linear(hidden, MEMBERS * self.width)
-        self.norm = nn.RMSNorm(self.width)
+        self.norm = RMSNorm(self.width)
         self.last = _MemberLinear(self.width, len(HORIZONS) * 3 * COMPONENTS)
 
     def forward(self, h: Tensor) -> Tensor:

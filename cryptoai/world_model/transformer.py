@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from cryptoai.core.config import ModelConfig
 from cryptoai.core.errors import ConfigError, InvariantError
+from cryptoai.encoders.norm import RMSNorm
 
-__all__ = ["CausalTransformer", "KVCache"]
+__all__ = ["CausalTransformer", "KVCache", "rotary_angles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.attention_norm, self.attention = nn.RMSNorm(width), Attention(width, heads)
-        self.feed_norm = nn.RMSNorm(width)
+        self.attention_norm, self.attention = RMSNorm(width), Attention(width, heads)
+        self.feed_norm = RMSNorm(width)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, rotary: Tensor, mask: Tensor, cache: KVCache | None, at: tuple[int, slice]) -> Tensor:
@@ -91,7 +92,7 @@ class CausalTransformer(nn.Module):
             raise ConfigError(f"model.heads = {heads} must divide model.hidden_dim = {width} into parts of even width")
         self.heads, self.head_width = heads, width // heads
         self.blocks = nn.ModuleList([Block(width, heads) for _ in range(config.layers)])
-        self.norm = nn.RMSNorm(width)
+        self.norm = RMSNorm(width)
 
     def cache(self, batch: int, capacity: int, like: Tensor) -> KVCache:
         """An empty cache on the device and dtype of `like`."""
@@ -111,7 +112,7 @@ class CausalTransformer(nn.Module):
             cache.valid[:, steps] = valid
             valid = cache.valid[:, : steps.stop]
         mask = _mask(valid, x.shape[1])
-        rotary = _rotary(steps, self.head_width, x)
+        rotary = rotary_angles(steps, self.head_width, x)
         for layer, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache, (layer, steps))
         out: Tensor = self.norm(x)
@@ -125,7 +126,7 @@ def _mask(valid: Tensor, queries: int) -> Tensor:
     return ((keys <= own) & valid[:, None, :] | (keys == own)).unsqueeze(1)
 
 
-def _rotary(steps: slice, width: int, like: Tensor) -> Tensor:
+def rotary_angles(steps: slice, width: int, like: Tensor) -> Tensor:
     """(2, T, width / 2): cosine and sine of the rotary angles, computed in float32."""
     inverse = 10_000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float32) / width)
     angles = torch.arange(steps.start, steps.stop, device=like.device, dtype=torch.float32)[:, None] * inverse

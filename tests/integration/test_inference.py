@@ -63,7 +63,7 @@ def test_quantiles_invert_the_forecasts_own_distribution(engine: InferenceEngine
     """Each reported quantile has its probability under the world model's mixture."""
     world_model = engine._parts.world_model
     values, mask = engine._padded(*engine._columns(HISTORY))
-    mixture = world_model.forecast(world_model.start(values, mask, room=0))
+    mixture = world_model.forecast(world_model.start(values[None], mask[None], room=0))
     unit = float(world_model.return_scale) * 1e4
     answer = engine.decide(HISTORY)
     for name, p in (("p01", 0.01), ("p50", 0.5), ("p99", 0.99)):

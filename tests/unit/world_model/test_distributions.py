@@ -71,12 +71,28 @@ def test_no_class_is_impossible() -> None:
     """One per cent of every categorical is uniform, so a surprise costs a finite number of nats."""
     logits = torch.tensor([[100.0] + [0.0] * 7])
     assert float(log_probabilities(logits).exp().min()) == pytest.approx(0.01 / 8, rel=1e-4)
-    assert float(kl(-logits, logits)) < 10
+    assert float(kl(log_probabilities(-logits), log_probabilities(logits))) < 10
+
+
+def test_log_probabilities_are_those_of_a_softmax() -> None:
+    """Also where the categoricals of one stack live on very different levels, and in the gradient."""
+    logits = 3 * torch.randn(5, 4, 8, generator=torch.Generator().manual_seed(0))
+    logits[:, 1] -= 40.0
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    probabilities = log_probabilities(ours)
+    wanted = torch.log(0.99 * torch.softmax(theirs, -1) + 0.01 / 8)
+    assert torch.allclose(probabilities, wanted, atol=1e-5)
+    for found in (probabilities, wanted):
+        (found * torch.arange(8.0)).sum().backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-4)
 
 
 def test_kl_is_zero_at_home_and_positive_elsewhere() -> None:
     """KL of (G, C) logits is summed over both axes."""
-    left, right = torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 2, 8)
+    logits = torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 2, 8)
+    left, right = (log_probabilities(part) for part in logits)
     assert kl(left, left).abs().max() < 1e-6
     assert kl(left, right).shape == (4,)
     assert bool((kl(left, right) > 0).all())
