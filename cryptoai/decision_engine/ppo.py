@@ -6,6 +6,7 @@ step a world model or an environment.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -13,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cryptoai.core.errors import InvariantError
-from cryptoai.decision_engine.critic import Critic
 from cryptoai.decision_engine.gae import gae
-from cryptoai.decision_engine.policy import Policy
 from cryptoai.decision_engine.reward import WEIGHTS
 from cryptoai.decision_engine.rollout import Rollout
 
@@ -54,23 +53,30 @@ class PPOConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A rollout flattened to N = T B rows."""
+    """What one optimiser step reads of a rollout: N = T B rows once it is flat."""
 
-    features: Tensor
-    exposures: Tensor
+    inputs: tuple[Tensor, ...]
     raw: Tensor
     log_probs: Tensor
     advantages: Tensor
     returns: Tensor
 
     def rows(self, chosen: Tensor) -> _Batch:
-        return _Batch(*(getattr(self, name)[chosen] for name in self.__slots__))
+        return self.each(lambda column: column[chosen])
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> _Batch:
+        columns = (self.raw, self.log_probs, self.advantages, self.returns)
+        return _Batch(tuple(map(change, self.inputs)), *map(change, columns))
 
 
 class PPO:
-    """The learner of one policy and one critic; `optimizer`, `generator` and `updates` are what a resume restores."""
+    """The learner of one policy and one critic; `optimizer`, `generator` and `updates` are what a resume restores.
 
-    def __init__(self, policy: Policy, critic: Critic, config: PPOConfig) -> None:
+    policy: the rollout's inputs -> a distribution with `log_prob` and `entropy`, as `Policy` or `actor_critic.Actor`;
+    critic: the same inputs -> values (N, K).
+    """
+
+    def __init__(self, policy: nn.Module, critic: nn.Module, config: PPOConfig) -> None:
         self.policy, self.critic, self.config = policy, critic, config
         self._parameters = [*policy.parameters(), *critic.parameters()]
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.learning_rate, eps=1e-5)
@@ -112,11 +118,10 @@ class PPO:
         ends = rollout.terminated, rollout.truncated
         values = rollout.values, rollout.next_values
         each = gae(rollout.rewards, values, ends, gamma=self.config.gamma, lam=self.config.lam)
-        columns = (
-            rollout.features, rollout.exposures, rollout.raw, rollout.log_probs,
+        return _Batch(
+            rollout.inputs, rollout.raw, rollout.log_probs,
             (each * self._weights(each)).sum(-1), each + rollout.values,
-        )  # fmt: skip
-        return _Batch(*(column.flatten(0, 1) for column in columns))
+        ).each(lambda column: column.flatten(0, 1))  # fmt: skip
 
     def _minibatches(self, rows: int) -> list[Tensor]:
         device = self.generator.device
@@ -124,11 +129,11 @@ class PPO:
         return [part for order in orders for part in order.chunk(self.config.minibatches)]
 
     def _step(self, batch: _Batch) -> dict[str, float]:
-        actions = self.policy(batch.features, batch.exposures)
+        actions = self.policy(*batch.inputs)
         log_ratio = actions.log_prob(batch.raw) - batch.log_probs
         ratio = log_ratio.exp()
         loss_policy = _clipped_loss(ratio, _normalised(batch.advantages), self.config.clip)
-        loss_value = 0.5 * (self.critic(batch.features, batch.exposures) - batch.returns).square().sum(-1).mean()
+        loss_value = 0.5 * (self.critic(*batch.inputs) - batch.returns).square().sum(-1).mean()
         entropy = actions.entropy(self.generator).mean()
         grad_norm = self._descend(loss_policy + self.config.value * loss_value - self.config.entropy * entropy)
         with torch.no_grad():

@@ -13,13 +13,13 @@ __all__ = ["Rollout"]
 class Rollout:
     """T steps of B lives, K objectives, float32 without gradient.
 
-    features (T, B, F) and exposures (T, B): what the policy saw; raw (T, B, 4): its draws before tanh;
-    log_probs (T, B); rewards (T, B, K); values, next_values (T, B, K): the critic on each state and on its true
-    successor; terminated, truncated: bool (T, B).
+    features (T, B, F) and exposures (T, B): what the policy saw; exposures are None for a policy that is asked with
+    the features alone. raw (T, B, A): its draws before tanh; log_probs (T, B); rewards (T, B, K); values, next_values
+    (T, B, K): the critic on each state and on its true successor; terminated, truncated: bool (T, B).
     """
 
     features: Tensor
-    exposures: Tensor
+    exposures: Tensor | None
     raw: Tensor
     log_probs: Tensor
     rewards: Tensor
@@ -27,3 +27,8 @@ class Rollout:
     next_values: Tensor
     terminated: Tensor
     truncated: Tensor
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What policy and critic are called with."""
+        return (self.features,) if self.exposures is None else (self.features, self.exposures)
