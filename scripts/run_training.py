@@ -2,7 +2,8 @@
 
 Starts one process a GPU with torch's elastic launcher (what `torchrun` is), or as many CPU processes over gloo where
 there is no GPU, and says so. Started by torchrun itself it joins the group it finds. Ctrl-C and SIGTERM reach every
-process, each stage leaves a checkpoint, and the same command goes on from there.
+process, each stage leaves a checkpoint, and the same command goes on from there. A group of which a process was
+killed is started again from the newest checkpoint, by itself.
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptoai.cli.console import err, fail_in_one_sentence
 from cryptoai.cli.settings import load_config
+from cryptoai.cli.train_watch import watching
 from cryptoai.core.errors import ConfigError, CryptoAIError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
     from cryptoai.core.config import Config
     from cryptoai.training.dataset import Dataset
+    from cryptoai.training.parallel import Ranks
     from cryptoai.training.recipe import Origin
-    from cryptoai.training.trainer import Progress, Report
+    from cryptoai.training.record import Progress
+    from cryptoai.training.trainer import Report
 
 _PR_SET_PDEATHSIG = 1
 
@@ -47,6 +53,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--assets", nargs="+", default=["BTCUSDT"], help="what to train on, for example BTCUSDT ETHUSDT"
     )
+    parser.add_argument("--from", dest="champion", type=Path, help="bundle to train further; promoted only if no worse")
+    parser.add_argument("--watch", action="store_true", help="a live table of the stages")
+    parser.add_argument("--restarts", type=int, default=3, help="how often a group with a killed process starts anew")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="override a key")
     args = parser.parse_args(argv)
     args.argv = list(sys.argv[1:] if argv is None else argv)
@@ -58,23 +67,35 @@ def _launch(args: argparse.Namespace) -> int:
     _config(args)  # a mistake is told once, before anything starts
     if args.gpus < 1:
         raise ConfigError(f"--gpus {args.gpus}: give the number of processes, at least 1")
+    logging.disable(logging.CRITICAL)  # the launcher's own words; the processes speak for themselves
+    processes = _processes(args.gpus)
+    for left in range(max(args.restarts, 0), -1, -1):
+        code = _run_group(processes, args.argv)
+        if code >= 0:
+            return code
+        killed = f"a training process was killed by {signal.Signals(-code).name}"
+        if left:
+            err.print(f"{killed}; all start again from the newest checkpoint ({left} restarts are left)")
+    raise CryptoAIError(f"{killed}; free memory or processors, then run the same command to go on")
+
+
+def _run_group(processes: int, argv: Sequence[str]) -> int:
+    """The exit code of the first process that fails, negative if a signal killed it; 0 when all are done."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.disable(logging.CRITICAL)  # the launcher's own words; the processes speak for themselves
     plan = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=_processes(args.gpus), run_id=f"cryptoai-{os.getpid()}",
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=f"cryptoai-{os.getpid()}",
         rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=0.2,
         logs_specs=DefaultLogsSpecs(),
     )  # fmt: skip
     try:
-        elastic_launch(plan, sys.executable)(str(Path(__file__).resolve()), *args.argv)
+        elastic_launch(plan, sys.executable)(str(Path(__file__).resolve()), *argv)
     except ChildFailedError as error:
-        code = error.get_first_failure()[1].exitcode
-        if code < 0:
-            raise CryptoAIError(f"a training process was killed by {signal.Signals(-code).name}") from None
-        return code  # the process has said why
+        # Those that a dead neighbour leaves behind fail too: what a signal did comes first.
+        codes = [failure.exitcode for failure in error.failures.values()]
+        return min(codes)
     except SignalException as stop:
         err.print(f"stopped by {signal.Signals(stop.sigval).name}")
         return 128 + stop.sigval
@@ -101,11 +122,11 @@ def _train(args: argparse.Namespace) -> None:
     from cryptoai.training.parallel import Ranks, joined
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    config = _config(args)
+    torch.set_num_threads(config.training.threads or max(1, (os.cpu_count() or 1) // world))
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    config = _config(args)
     if "RANK" not in os.environ:
         _fit(args, config, Ranks.current())
         return
@@ -115,18 +136,16 @@ def _train(args: argparse.Namespace) -> None:
         _fit(args, config, ranks)
 
 
-def _fit(args: argparse.Namespace, config: Config, ranks: object) -> None:
-    from cryptoai.training.recipe import train_bundle
+def _fit(args: argparse.Namespace, config: Config, ranks: Ranks) -> None:
+    from cryptoai.cli.train import fit
 
     datasets, origin = _synthetic(args, config) if args.synthetic else _recorded(args, config)
-    with _bars() as bars:
-        show = _Show(bars)
-        folder = train_bundle(
-            datasets, config, Path(config.training.checkpoints),
-            origin=origin, on_progress=show.progress, on_report=show.report,
-        )  # fmt: skip
-    if getattr(ranks, "leads", True):
-        print(folder)
+    with watching() if args.watch and ranks.leads else _bars() as told:
+        lines = fit(datasets, config, origin, args.champion, told)
+    if ranks.leads:
+        for line in lines[:-1]:
+            err.print(line)
+        print(lines[-1].removeprefix("bundle "))
 
 
 def _synthetic(args: argparse.Namespace, config: Config) -> tuple[list[Dataset], Origin]:
@@ -159,20 +178,22 @@ class _Show:
     """A bar for each stage, and one line with its throughput when it is done."""
 
     def __init__(self, bars: Bars) -> None:
-        self._bars, self._tasks = bars, dict[str, object]()
+        self._bars, self._tasks = bars, dict[str, TaskID]()
 
     def progress(self, now: Progress) -> None:
         if now.stage not in self._tasks:
             self._tasks[now.stage] = self._bars.add_task(now.stage, total=now.steps, note="")
-        note = f"loss {now.metrics['loss']:.3f}  {now.timesteps_per_s:,.0f} steps/s  {now.eta_s:.0f} s left"
-        self._bars.update(self._tasks[now.stage], completed=now.step, note=note)  # type: ignore[arg-type]
+        note = f"loss {now.metrics['loss']:.3f}  {now.timesteps_per_s:,.0f} timesteps/s  {now.eta_s:.0f} s left"
+        self._bars.update(self._tasks[now.stage], completed=now.step, note=note)
 
     def report(self, done: Report) -> None:
-        rates = f"{done.sequences_per_s:,.0f} sequences/s, {done.timesteps_per_s:,.0f} timesteps/s"
+        rates = f"{done.sequences_per_s:,.1f} sequences/s, {done.timesteps_per_s:,.0f} timesteps/s"
+        rates += "" if done.mfu is None else f", {done.mfu:.0%} of a matrix product's speed"
         err.print(f"{done.stage}: {done.steps} steps in {done.seconds:.1f} s ({rates})")
 
 
-def _bars() -> Bars:
+@contextmanager
+def _bars() -> Iterator[_Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bars
 
@@ -182,7 +203,8 @@ def _bars() -> Bars:
         MofNCompleteColumn(),
         TextColumn("[dim]{task.fields[note]}"),
     )
-    return Bars(*columns, console=err, disable=not err.is_terminal)
+    with Bars(*columns, console=err, disable=not err.is_terminal) as bars:
+        yield _Show(bars)
 
 
 def _die_with_parent() -> None:

@@ -22,7 +22,7 @@ from cryptoai.training.dataset import Corpus, Part
 from cryptoai.world_model.distributions import ReturnMixture
 from cryptoai.world_model.model import HORIZONS, WorldModel
 
-__all__ = ["View", "forecast_evidence", "measure_trust", "policy_evidence", "tail_evidence"]
+__all__ = ["Lived", "View", "forecast_evidence", "live", "measure_trust", "policy_evidence", "tail_evidence"]
 
 LEVELS = (0.5, 0.9, 0.99)
 TRUSTS = tuple(step / 10 for step in range(11))
@@ -109,30 +109,52 @@ def policy_evidence(policy: Policy, view: View, corpus: Corpus, cost: float) -> 
 
     A step earns the reward function's profit and pays its cost; fills and latency are the backtest's business.
     """
-    rounds = _contiguous(view.rows) // corpus.stride
+    lived = live(policy, view, corpus, cost)
+    rounds = len(lived.net_bps)
     if rounds < 2:
         return {"decisions": 0}
-    shape = (rounds, corpus.stride)
-    features = view.features[: rounds * corpus.stride].reshape(*shape, -1)
-    returns = view.returns[: rounds * corpus.stride, 0].reshape(shape)
-    exposure, net, traded = torch.zeros(corpus.stride), [], torch.zeros(())
-    for feature, after in zip(features, returns, strict=True):
-        step = reward(policy(feature, exposure).mode(), exposure, after, cost)
-        traded = traded + (step.exposure - exposure).abs().mean()
-        exposure = step.exposure
-        net.append(step.reward[:, :2].sum(-1))
     bps = corpus.return_scale * 1e4
-    earned, held = torch.stack(net) * bps, returns * bps
     return {
         "decisions": rounds,
         "phases": corpus.stride,
-        "net_bps_per_decision": float(earned.mean()),
-        "net_bps_sd": float(earned.std()),
-        "turnover_per_decision": float(traded) / rounds,
+        "net_bps_per_decision": float(lived.net_bps.mean()),
+        "net_bps_sd": float(lived.net_bps.std(ddof=1)),
+        "turnover_per_decision": float(lived.traded.mean()),
         "cost_bps": cost * bps,
         "flat_bps_per_decision": 0.0,
-        "buy_and_hold_bps_per_decision": float(held.mean()) - cost * bps / rounds,
+        "buy_and_hold_bps_per_decision": float(lived.held_bps.mean()) - cost * bps / rounds,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A policy on recorded returns, float64 (decisions, phases): net result and the market's, both in basis points;
+    exposure traded."""
+
+    net_bps: NDArray[np.float64]
+    held_bps: NDArray[np.float64]
+    traded: NDArray[np.float64]
+
+
+@torch.no_grad()
+def live(policy: Policy, view: View, corpus: Corpus, cost: float) -> Lived:
+    """The policy's mode from flat, through the rows of the view up to its first hole, every phase once.
+
+    `cost` of one unit of exposure, in volatility units of the corpus.
+    """
+    rounds = _contiguous(view.rows) // corpus.stride
+    shape = (rounds, corpus.stride)
+    features = view.features[: rounds * corpus.stride].reshape(*shape, view.features.shape[-1])
+    returns = view.returns[: rounds * corpus.stride, 0].reshape(shape)
+    exposure, net, traded = torch.zeros(corpus.stride), [torch.zeros(0, corpus.stride)], [torch.zeros(0, corpus.stride)]
+    for feature, after in zip(features, returns, strict=True):
+        step = reward(policy(feature, exposure).mode(), exposure, after, cost)
+        traded.append((step.exposure - exposure).abs().unsqueeze(0))
+        net.append(step.reward[:, :2].sum(-1).unsqueeze(0))
+        exposure = step.exposure
+    bps = corpus.return_scale * 1e4
+    columns = torch.cat(net) * bps, returns * bps, torch.cat(traded)
+    return Lived(*(column.double().numpy() for column in columns))
 
 
 def _one(mixture: ReturnMixture, h: int, known: Tensor) -> ReturnMixture:
