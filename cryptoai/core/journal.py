@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from cryptoai.core.closing import Closing
 from cryptoai.core.errors import DataError, InvariantError
 from cryptoai.core.ids import content_hash
 
@@ -102,7 +102,7 @@ def _records(path: Path, offset: int, seq: int, prev: str) -> Iterator[tuple[Rec
             yield record, offset
 
 
-class Journal:
+class Journal(Closing):
     """Append-only writer. `append` returns only after the record is on its way to disk; with `durable` it is there.
 
     Opening an existing file verifies it, cuts a torn tail and goes on after the last whole record.
@@ -146,14 +146,6 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _open(path: Path) -> FileIO:

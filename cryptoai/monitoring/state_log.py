@@ -17,12 +17,12 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptoai.core.closing import Closing
 from cryptoai.core.errors import DataError
 from cryptoai.core.state import StateVector
 
@@ -46,7 +46,7 @@ class States:
         return len(self.times)
 
 
-class StateLog:
+class StateLog(Closing):
     """Append-only writer of one bot's states."""
 
     def __init__(self, path: Path, schema_hash: str, width: int, *, max_rows: int = 65_536) -> None:
@@ -76,14 +76,6 @@ class StateLog:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _resume(self) -> int:
         """Rows of a file that fits; what is torn or foreign goes."""

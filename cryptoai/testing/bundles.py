@@ -24,9 +24,22 @@ from cryptoai.decision_engine.policy import Policy
 from cryptoai.testing.market import SyntheticMarket, synthetic_dataset
 from cryptoai.world_model import WorldModel
 
-__all__ = ["seal", "states", "untrained_bundle"]
+__all__ = ["SMALLEST", "seal", "states", "untrained_bundle"]
 
 INTERVAL_MS = 1000
+
+SMALLEST: dict[str, dict[str, int]] = {
+    "model": {"hidden_dim": 16, "latent_dim": 8, "layers": 1, "heads": 2, "context": 4},
+    "training": {
+        "batch_size": 16,
+        "sequence": 4,
+        "horizon": 4,
+        "encoder_epochs": 1,
+        "world_model_epochs": 1,
+        "policy_epochs": 1,
+    },
+}
+"""Changes of the configuration with which a bundle is really trained in seconds; its answers mean nothing."""
 
 
 def untrained_bundle(folder: Path, *, seed: int = 0, model: ModelConfig | None = None) -> Path:

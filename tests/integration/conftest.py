@@ -16,6 +16,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the smallest sizes; its answers mean nothing, its form is that of every bundle."""
     import torch
 
+    from cryptoai.testing.bundles import SMALLEST
     from cryptoai.training.dataset import Dataset
     from cryptoai.training.recipe import train_bundle
 
@@ -27,17 +28,4 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mask[:, 128:168] = False
     times = np.arange(rows, dtype=np.int64) * 100 * MS
     mid = 60_000 * np.exp(np.cumsum(random.normal(0, 1e-5, rows)))
-    config = build(
-        {
-            "model": {"hidden_dim": 16, "latent_dim": 8, "layers": 1, "heads": 2, "context": 4},
-            "training": {
-                "batch_size": 16,
-                "sequence": 4,
-                "horizon": 4,
-                "encoder_epochs": 1,
-                "world_model_epochs": 1,
-                "policy_epochs": 1,
-            },
-        }
-    )
-    return train_bundle([Dataset(values * mask, mask, times, mid)], config, tmp_path_factory.mktemp("bundles"))
+    return train_bundle([Dataset(values * mask, mask, times, mid)], build(SMALLEST), tmp_path_factory.mktemp("bundles"))

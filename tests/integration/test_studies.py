@@ -99,18 +99,9 @@ def test_a_grid_over_processes_finds_what_one_process_finds(asked: Asked, tmp_pa
 @pytest.mark.slow
 def test_a_model_is_trained_for_each_fold_when_asked(asked: Asked) -> None:
     """Two folds, two bundles of their own, each in its fold's folder; both judged on what they never saw."""
-    small = {
-        "model": {"hidden_dim": 16, "latent_dim": 8, "layers": 1, "heads": 2, "context": 4},
-        "training": {
-            "batch_size": 16,
-            "sequence": 4,
-            "horizon": 4,
-            "encoder_epochs": 1,
-            "world_model_epochs": 1,
-            "policy_epochs": 1,
-        },
-    }
-    config = build(merge(asked.config.model_dump(), small))
+    from cryptoai.testing.bundles import SMALLEST
+
+    config = build(merge(asked.config.model_dump(), SMALLEST))
     own = Asked(config, asked.assets, None, asked.folder)
     walk = run_walk_forward(own, load_feeds(config, own.assets), 2, SerialExecutor(), retrain=True)
     assert walk.retrained

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import httpx
 import numpy as np
 import orjson
 from pydantic import ValidationError
 
+from cryptoai.core.closing import Closing
 from cryptoai.core.errors import ConfigError, ModelUnavailableError
 from cryptoai.core.messages import Inference
 from cryptoai.core.state import StateVector
@@ -39,7 +38,7 @@ def request_body(history: Sequence[StateVector]) -> bytes:
     return orjson.dumps({**head, "history": table}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-class HttpModel:
+class HttpModel(Closing):
     """A `Model` at `base_url`. One connection is kept alive; `revision` pins the bundle that may answer.
 
     `timeout_s` bounds one decision, from the request to the last byte of the answer.
@@ -73,14 +72,6 @@ class HttpModel:
 
     def close(self) -> None:
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _post(self, content: bytes) -> tuple[int, bytes]:
         """(status, body) within the deadline; a drip of bytes is late too."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from cryptoai.core.instruments import Contract, FeeTier, Instrument, LeverageBracket
+from cryptoai.core.instruments import FeeTier, Instrument, LeverageBracket
 from cryptoai.core.money import Money
+
+Perp = Callable[..., Instrument]
 
 
 def bracket(floor: str, cap: str, leverage: int, rate: str, amount: str) -> LeverageBracket:
@@ -30,23 +32,7 @@ def tier(volume: str, maker: str, taker: str) -> FeeTier:
     return FeeTier(volume=Money(volume), maker=Decimal(maker), taker=Decimal(taker))
 
 
-def perp(**changes: Any) -> Instrument:
-    fields: dict[str, Any] = {
-        "id": "binance_usdm:BTCUSDT",
-        "base": "BTC",
-        "quote": "USDT",
-        "contract": Contract.LINEAR,
-        "tick": Decimal("0.10"),
-        "step": Decimal("0.001"),
-        "min_notional": "100",
-        "maker_fee": Decimal("0.0002"),
-        "taker_fee": Decimal("0.0005"),
-        "max_leverage": 125,
-    }
-    return Instrument(**(fields | changes))
-
-
-def test_the_bracket_is_chosen_by_absolute_notional() -> None:
+def test_the_bracket_is_chosen_by_absolute_notional(perp: Perp) -> None:
     """A short weighs as much as a long; the cap belongs to the next bracket; above the last there is none."""
     made = perp(brackets=(LOW, HIGH))
     assert made.bracket(Money("-49999.99")) == LOW
@@ -70,7 +56,7 @@ def test_the_margin_does_not_jump_between_brackets() -> None:
     ],
     ids=["no first", "a gap", "more leverage", "less margin"],
 )
-def test_brackets_that_do_not_join_are_refused(brackets: tuple[LeverageBracket, ...]) -> None:
+def test_brackets_that_do_not_join_are_refused(brackets: tuple[LeverageBracket, ...], perp: Perp) -> None:
     """They start at nothing, touch, and ask for more as they go up."""
     with pytest.raises(ValidationError, match="bracket"):
         perp(brackets=brackets)
@@ -82,7 +68,7 @@ def test_a_bracket_is_a_span() -> None:
         bracket("5", "5", 1, "0.5", "0")
 
 
-def test_the_fee_tier_is_the_highest_reached() -> None:
+def test_the_fee_tier_is_the_highest_reached(perp: Perp) -> None:
     """Volume exactly at the border counts; without tiers the fees of the instrument hold."""
     low, high = tier("0", "0.0002", "0.0005"), tier("15000000", "0.00016", "0.0004")
     made = perp(fee_tiers=(low, high))
@@ -93,7 +79,7 @@ def test_the_fee_tier_is_the_highest_reached() -> None:
         perp(fee_tiers=(high, low))
 
 
-def test_it_trades_from_listing_to_delisting() -> None:
+def test_it_trades_from_listing_to_delisting(perp: Perp) -> None:
     """The first moment is in, the last is out, an unknown date does not end anything."""
     made = perp(listed=10, delisted=20)
     assert [made.trades_at(t) for t in (9, 10, 19, 20)] == [False, True, True, False]
@@ -102,7 +88,7 @@ def test_it_trades_from_listing_to_delisting() -> None:
         perp(listed=10, delisted=10)
 
 
-def test_what_was_stored_reads_back() -> None:
+def test_what_was_stored_reads_back(perp: Perp) -> None:
     """JSON keeps every digit of brackets and tiers, and an older text without them is still an instrument."""
     made = perp(brackets=(LOW, HIGH), fee_tiers=(tier("0", "0.0002", "0.0005"),), listed=1)
     assert Instrument.model_validate_json(made.model_dump_json()) == made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,24 +15,10 @@ from cryptoai.core import errors
 from cryptoai.core.clock import ReplayClock, SystemClock, iso
 from cryptoai.core.errors import CryptoAIError, DataError, InvariantError, PermanentError, TransientError
 from cryptoai.core.ids import CLIENT_ORDER_PREFIX, client_order_id, content_hash, parse_instrument
-from cryptoai.core.instruments import Contract, Instrument
+from cryptoai.core.instruments import Instrument
 from cryptoai.core.money import Money, Price, Quantity
 
-
-def instrument(**changes: Any) -> Instrument:
-    fields: dict[str, Any] = {
-        "id": "binance_usdm:BTCUSDT",
-        "base": "BTC",
-        "quote": "USDT",
-        "contract": Contract.LINEAR,
-        "tick": Decimal("0.10"),
-        "step": Decimal("0.001"),
-        "min_notional": "100",
-        "maker_fee": Decimal("0.0002"),
-        "taker_fee": Decimal("0.0005"),
-        "max_leverage": 125,
-    }
-    return Instrument(**(fields | changes))
+Perp = Callable[..., Instrument]
 
 
 @pytest.mark.parametrize("name", ["binance_usdm:BTCUSDT", "binance_coinm:BTCUSD_PERP", "a:1.B-2"])
@@ -44,12 +30,12 @@ def test_instrument_names_split(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "BTCUSDT", ":BTCUSDT", "binance:", "Binance:BTC", "binance:btc", "a:B:C", "a:B\n"]
 )
-def test_other_names_are_refused(name: str) -> None:
+def test_other_names_are_refused(name: str, perp: Perp) -> None:
     """The message shows the right form; an instrument cannot be made with such a name."""
     with pytest.raises(DataError, match="is not venue:SYMBOL"):
         parse_instrument(name)
     with pytest.raises(ValidationError, match="is not venue:SYMBOL"):
-        instrument(id=name)
+        perp(id=name)
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.integers(0, 2**40))
@@ -93,40 +79,40 @@ def test_iso_keeps_nanoseconds() -> None:
     assert iso(0) == "1970-01-01T00:00:00.000000000Z"
 
 
-def test_ticks_and_lots_are_exact() -> None:
+def test_ticks_and_lots_are_exact(perp: Perp) -> None:
     """Integers of the kernel and exact amounts convert both ways, toward zero."""
-    perp = instrument()
-    assert perp.price(573_011) == Price("57301.1")
-    assert perp.ticks(Price("57301.1")) == 573_011
-    assert perp.ticks(Price("57301.19")) == 573_011
-    assert perp.lots(Quantity("-0.0039")) == -3
-    assert perp.lots(Quantity("0.000" + "9" * 40)) == 0
-    assert perp.quantity(-3) == Quantity("-0.003")
-    assert (perp.venue, perp.symbol) == ("binance_usdm", "BTCUSDT")
+    made = perp()
+    assert made.price(573_011) == Price("57301.1")
+    assert made.ticks(Price("57301.1")) == 573_011
+    assert made.ticks(Price("57301.19")) == 573_011
+    assert made.lots(Quantity("-0.0039")) == -3
+    assert made.lots(Quantity("0.000" + "9" * 40)) == 0
+    assert made.quantity(-3) == Quantity("-0.003")
+    assert (made.venue, made.symbol) == ("binance_usdm", "BTCUSDT")
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["0.1", "0.01", "0.00001", "0.5", "0.3"]))
-def test_ticks_round_trip(ticks: int, tick: str) -> None:
+def test_ticks_round_trip(perp: Perp, ticks: int, tick: str) -> None:
     """No integer is lost on the way to a price and back."""
-    perp = instrument(tick=Decimal(tick))
-    assert perp.ticks(perp.price(ticks)) == ticks
+    made = perp(tick=Decimal(tick))
+    assert made.ticks(made.price(ticks)) == ticks
 
 
-def test_fees_are_exact() -> None:
+def test_fees_are_exact(perp: Perp) -> None:
     """A share of the notional, the same for both signs; a rebate is negative."""
-    perp = instrument()
-    assert perp.fee(Price("50000"), Quantity("-0.003"), maker=False) == Money("0.075")
-    assert perp.fee(Price("50000"), Quantity("0.003"), maker=True) == Money("0.03")
-    assert instrument(maker_fee=Decimal("-0.0001")).fee(Price(10), Quantity(1), maker=True) == Money("-0.001")
+    made = perp()
+    assert made.fee(Price("50000"), Quantity("-0.003"), maker=False) == Money("0.075")
+    assert made.fee(Price("50000"), Quantity("0.003"), maker=True) == Money("0.03")
+    assert perp(maker_fee=Decimal("-0.0001")).fee(Price(10), Quantity(1), maker=True) == Money("-0.001")
 
 
 @pytest.mark.parametrize(
     "change", [{"tick": 0}, {"step": -1}, {"min_notional": 0.5}, {"taker_fee": Decimal("0.06")}, {"max_leverage": 1001}]
 )
-def test_impossible_instruments_are_refused(change: dict[str, object]) -> None:
+def test_impossible_instruments_are_refused(change: dict[str, object], perp: Perp) -> None:
     """Ticks and steps are above zero, amounts exact, fees and leverage within reason."""
     with pytest.raises(ValidationError):
-        instrument(**change)
+        perp(**change)
 
 
 def test_the_error_tree_says_retry_or_stop() -> None:
