@@ -26,7 +26,7 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype != torch.float32 or x.device.type != "cpu" or not torch.is_grad_enabled():
             return F.rms_norm(x, self.weight.shape, self.weight)
-        out: Tensor = _Normalise.apply(x, self.weight)
+        out: Tensor = _Normalise.apply(x, self.weight)  # type: ignore[no-untyped-call]
         return out
 
 
@@ -38,7 +38,8 @@ class _Normalise(torch.autograd.Function):
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = size.square_().div_(x.shape[-1]).add_(_EPS).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight)
+        out: Tensor = (x * inverse).mul_(weight)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
