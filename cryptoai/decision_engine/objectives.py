@@ -45,7 +45,7 @@ __all__ = [
 
 OBJECTIVES = ("return", "cost", "drawdown", "cvar", "turnover")
 """Last axis of every reward and value; the sum of the first two is the net result."""
-WEIGHTS = (1.0, 1.0, 0.1, 0.01, 0.02)
+WEIGHTS = (1.0, 1.0, 0.02, 0.01, 0.02)
 """The default weight of each."""
 SPAN = 8.0
 """Each weight but the return's may be up to this many times larger or smaller than its default."""

@@ -20,6 +20,8 @@ __all__ = ["ACTIONS", "Policy", "mlp"]
 ACTIONS = ("direction", "size", "leverage", "timing")
 """Order of the last axis of every action; `core.messages.Action` gives the meaning."""
 
+_FIRST_SIZE = 1.0  # before tanh; direction starts at zero, so that the first exposure does too
+
 
 class Policy(nn.Module):
     """feature (B, F) or situated feature (B, F + 5), exposure (B,) in [-1, 1] -> TanhNormal over (B, 4).
@@ -33,6 +35,9 @@ class Policy(nn.Module):
         super().__init__()
         self.feature_dim = feature_dim
         self.body = mlp(feature_dim + SITUATION + 1, hidden, len(ACTIONS), last_gain=0.01)
+        # Direction and size multiply: from zero each would wait for the other to move.
+        *_, bias = self.body.parameters()
+        bias.data[ACTIONS.index("size")] = _FIRST_SIZE
         # Not a function of the state: with one, PPO narrows where it has been and stops to look elsewhere.
         self.log_std = nn.Parameter(torch.full((len(ACTIONS),), math.log(0.6)))
         self.register_buffer("preferences", torch.zeros(PREFERENCES))

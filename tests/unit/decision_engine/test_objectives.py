@@ -62,7 +62,7 @@ def test_default_weights_are_relative_weights_of_one() -> None:
 
 def test_weights_and_preferences_are_one_to_one() -> None:
     """Weights times any factor give the same preferences, and these give back their ratios."""
-    wanted = [2.0, 2.0, 0.8, 0.0025, 0.04]
+    wanted = [2.0, 2.0, 0.3, 0.0025, 0.04]
     preferences = preferences_of(wanted)
     again = relative_weights(preferences) * torch.tensor(WEIGHTS)
     assert (again / again[0] * 2.0).tolist() == pytest.approx(wanted, rel=1e-5)
@@ -70,7 +70,7 @@ def test_weights_and_preferences_are_one_to_one() -> None:
     assert preferences_of(WEIGHTS).tolist() == [0.0] * 4
 
 
-@pytest.mark.parametrize("weights", [(1, 1, 0.1, 0.01), (1, 1, 0.1, 0.01, 0.0), (1, 20, 0.1, 0.01, 0.02)])
+@pytest.mark.parametrize("weights", [(1, 1, 0.02, 0.01), (1, 1, 0.02, 0.01, 0.0), (1, 20, 0.02, 0.01, 0.02)])
 def test_weights_that_were_never_trained_for_are_refused(weights: tuple[float, ...]) -> None:
     """Too few, not positive, or more than eight times away from the default: one sentence."""
     with pytest.raises(ConfigError, match="objective weight"):
@@ -96,7 +96,7 @@ def test_a_bare_feature_is_at_its_peak_with_the_weights_that_are_carried() -> No
     assert torch.equal(policy(feature, held).mean, policy(seen, held).mean)
     assert torch.equal(critic(feature, held), critic(seen, held))
     before = policy(feature, held).mean
-    policy.use((1.0, 4.0, 0.1, 0.01, 0.02))
+    policy.use((1.0, 4.0, 0.02, 0.01, 0.02))
     assert not torch.equal(policy(feature, held).mean, before)
     assert torch.equal(policy(seen, held).mean, before)
     assert policy.state_dict()["preferences"][0] == pytest.approx(2 / 3)
