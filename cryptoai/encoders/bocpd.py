@@ -63,11 +63,11 @@ class BOCPD:
             raise DataError("the values of a break detector never vary; give a column that does")
         return cls(hazard, float(mean), 1.0, 1.0, float(variance), reach)
 
-    def start(self, batch: int) -> RunLengths:
+    def start(self, batch: int, device: torch.device | None = None) -> RunLengths:
         """Before the first row of `batch` histories: one run, of unknown age."""
-        mass = torch.zeros(batch, self.reach + 1, dtype=torch.float64)
+        mass = torch.zeros(batch, self.reach + 1, dtype=torch.float64, device=device)
         mass[:, -1] = 1.0
-        return RunLengths(mass, self._prior().expand(batch, 4, self.reach + 1))
+        return RunLengths(mass, self._prior(mass).expand(batch, 4, self.reach + 1))
 
     def step(self, runs: RunLengths, value: Tensor, present: Tensor) -> RunLengths:
         """One row on: value, present (B,). A missing value ages the runs and teaches nothing."""
@@ -90,15 +90,15 @@ class BOCPD:
         """
         if not 0 < rows <= self.reach:
             raise ConfigError(f"{rows} recent rows lie outside of the reach of {self.reach}; ask for fewer")
-        runs, answers = self.start(len(values)), []
+        runs, answers = self.start(len(values), values.device), []
         with torch.no_grad():
             for value, present in zip(values.unbind(1), mask.unbind(1), strict=True):
                 runs = self.step(runs, value, present)
                 answers.append(runs.mass[:, :rows].sum(-1))
         return torch.stack(answers, 1)
 
-    def _prior(self) -> Tensor:
-        return torch.tensor([self.mean, self.kappa, self.alpha, self.beta], dtype=torch.float64)[None, :, None]
+    def _prior(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.mean, self.kappa, self.alpha, self.beta])[None, :, None]
 
     def _age(self, runs: RunLengths) -> RunLengths:
         """Every run is a row older, or broke; the two oldest places join, weighted by their mass."""
@@ -108,7 +108,7 @@ class BOCPD:
         share = (oldest / total.clamp_min(1e-300)).unsqueeze(1)
         mass = torch.cat([runs.mass.sum(-1, keepdim=True) * self.hazard, grown[:, :-2], total], -1)
         joined = (runs.belief[..., -2:] * share).sum(-1, keepdim=True)
-        prior = self._prior().expand(len(mass), 4, 1)
+        prior = self._prior(mass).expand(len(mass), 4, 1)
         return RunLengths(mass, torch.cat([prior, runs.belief[..., :-2], joined], -1))
 
 
