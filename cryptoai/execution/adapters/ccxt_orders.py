@@ -35,6 +35,8 @@ __all__ = [
 _OURS = re.compile(re.escape(CLIENT_ORDER_PREFIX) + r"[0-9a-f]{32}")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _OKX = "cai"
+_ID_NAMES = {"coinbase": "client_order_id"}
+"""What ccxt takes the client's order id by, where it is not clientOrderId: there it would make up one of its own."""
 _STATUSES = {
     "open": OrderStatus.OPEN,
     "closed": OrderStatus.FILLED,
@@ -68,7 +70,7 @@ def order_of(
     """
     if request.kind.triggered:
         raise VenueError(f"order {request.client_order_id} is a {request.kind}; the bot watches its stops itself")
-    params: dict[str, Any] = {"clientOrderId": wire_id(request.client_order_id, exchange)}
+    params: dict[str, Any] = {_ID_NAMES.get(exchange, "clientOrderId"): wire_id(request.client_order_id, exchange)}
     if request.kind is OrderKind.POST_ONLY:
         params["postOnly"] = True
     elif request.kind in _TIMES:

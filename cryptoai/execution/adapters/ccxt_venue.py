@@ -216,7 +216,8 @@ class CcxtVenue:
         except CallError as error:
             self._not_sent(entry, error, now_ns)
         else:
-            self._tracking.take_order({"clientOrderId": sent.params["clientOrderId"], **_known(told)}, now_ns)
+            wire = wire_id(entry.request.client_order_id, self._link.exchange)
+            self._tracking.take_order({"clientOrderId": wire, **_known(told)}, now_ns)
 
     def _not_sent(self, entry: Tracked, error: CallError, now_ns: int) -> None:
         name = entry.request.client_order_id

@@ -122,12 +122,13 @@ class Bench:
 
 
 @contextmanager
-def bench(instrument: str = "binance_usdm:BTCUSDT") -> Iterator[Bench]:
-    """An exchange with the small market; venues are closed when the block ends."""
-    made = make_instrument(instrument)
-    with served((small_feed(made),)) as exchange:
-        exchange.advance_to(START)
-        found = Bench(exchange, made)
+def bench(feed: Feed | None = None, *, seed: int = 0) -> Iterator[Bench]:
+    """An exchange with this market, by default the small one; venues are closed when the block ends."""
+    feed = feed or small_feed(make_instrument("binance_usdm:BTCUSDT"))
+    with served((feed,), seed=seed) as exchange:
+        begin = exchange.server.clock.now_ns()
+        exchange.advance_to(begin)
+        found = Bench(exchange, feed.instrument, begin)
         try:
             yield found
         finally:
