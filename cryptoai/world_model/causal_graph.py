@@ -152,7 +152,9 @@ def from_json(text: str) -> CausalGraph:
 def _check_changing(values: Floats, names: Sequence[str]) -> None:
     for name, column in zip(names, values.T, strict=True):
         known = column[np.isfinite(column)]
-        if len(known) == 0 or known.min() == known.max():
+        if len(known) == 0:
+            raise DataError(f"column {name} has no value: leave it out")
+        if known.min() == known.max():
             raise DataError(f"column {name} never changes: leave it out")
 
 

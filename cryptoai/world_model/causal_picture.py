@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from cryptoai.world_model.causal_graph import CausalGraph, Edge, Pair
@@ -33,20 +34,31 @@ text{fill:var(--ink);font-size:14px}.small{font-size:12px;fill:var(--soft)}
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """Centre, half width, and the lags of its own past in words."""
+
+    name: str
+    at: Point
+    half: float
+    own: str
+
+
 def draw(graph: CausalGraph, title: str = "Causal graph") -> str:
     """The whole <svg>, with its own style.
 
-    An arrow stands for all lags of a pair; its width is the strength of the strongest.
+    An arrow stands for all lags of a pair; its width is the strength of the strongest. Links that stability selection
+    found in fewer than half of its halves are counted below and not drawn.
     """
     height = max(420, min(900, 90 + 62 * len(graph.nodes)))
-    places = _places(graph.nodes, height)
+    nodes = _nodes(graph, height)
     arrows = defaultdict(list)
-    for edge in graph.cross():
+    for edge in filter(_stable, graph.cross()):
         arrows[edge.source, edge.target].append(edge)
-    parts = [_pair(pair, places) for pair in graph.pairs]
-    drawn = [_arrow(edges, places, (WIDTH / 2, height / 2)) for edges in arrows.values()]
+    drawn = [_arrow(edges, nodes, (WIDTH / 2, height / 2)) for edges in arrows.values()]
+    parts = [_pair(pair, nodes) for pair in graph.pairs]
     parts += [line for line, _ in drawn]
-    parts += [_node(name, places[name], graph.edges) for name in graph.nodes]
+    parts += [_pill(node) for node in nodes.values()]
     parts += [label for _, label in drawn]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height + KEY}" role="img" '
@@ -55,49 +67,65 @@ def draw(graph: CausalGraph, title: str = "Causal graph") -> str:
     return "\n".join([head, *parts, _key(graph, height, title), "</svg>"]) + "\n"
 
 
-def _places(nodes: Sequence[str], height: int) -> dict[str, Point]:
+def _stable(edge: Edge) -> bool:
+    """Found again in half of the halves, or never asked."""
+    return edge.frequency is None or edge.frequency >= 0.5
+
+
+def _nodes(graph: CausalGraph, height: int) -> dict[str, _Node]:
     """Evenly on an ellipse, the first on top."""
-    widest = max(_half_width(name) for name in nodes)
-    across, down = WIDTH / 2 - widest - _MARGIN, height / 2 - _PILL / 2 - _MARGIN
-    turns = [2 * math.pi * at / len(nodes) - math.pi / 2 for at in range(len(nodes))]
+    own = {name: _own(graph.edges, name) for name in graph.nodes}
+    half = {name: max(46.0, len(name) * _LETTER / 2 + 12, len(own[name]) * 3.3 + 14) for name in graph.nodes}
+    across, down = WIDTH / 2 - max(half.values()) - _MARGIN, height / 2 - _PILL / 2 - _MARGIN
+    turns = [2 * math.pi * at / len(graph.nodes) - math.pi / 2 for at in range(len(graph.nodes))]
     return {
-        name: (WIDTH / 2 + across * math.cos(turn), height / 2 + down * math.sin(turn))
-        for name, turn in zip(nodes, turns, strict=True)
+        name: _Node(
+            name, (WIDTH / 2 + across * math.cos(turn), height / 2 + down * math.sin(turn)), half[name], own[name]
+        )
+        for name, turn in zip(graph.nodes, turns, strict=True)
     }
 
 
-def _half_width(name: str) -> float:
-    return max(46.0, len(name) * _LETTER / 2 + 12)
+def _own(edges: Sequence[Edge], name: str) -> str:
+    lags = [edge.lag for edge in edges if edge.source == edge.target == name and _stable(edge)]
+    return f"own past {_lags(lags)}" if lags else ""
 
 
-def _node(name: str, at: Point, edges: Sequence[Edge]) -> str:
-    half, lags = _half_width(name), sorted(e.lag for e in edges if e.source == e.target == name)
-    own = f'<text class="small" x="{at[0]:.1f}" y="{at[1] + 15:.1f}" text-anchor="middle">own past {_lags(lags)}</text>'
+def _pill(node: _Node) -> str:
+    (x, y), half = node.at, node.half
+    own = f'<text class="small" x="{x:.1f}" y="{y + 15:.1f}" text-anchor="middle">{node.own}</text>'
     return (
-        f'<rect class="node" x="{at[0] - half:.1f}" y="{at[1] - _PILL / 2:.1f}" width="{2 * half:.1f}" '
-        f'height="{_PILL}" rx="{_PILL / 2}"/><text x="{at[0]:.1f}" y="{at[1] + (-2 if lags else 5):.1f}" '
-        f'text-anchor="middle">{escape(name)}</text>{own if lags else ""}'
+        f'<rect class="node" x="{x - half:.1f}" y="{y - _PILL / 2:.1f}" width="{2 * half:.1f}" height="{_PILL}" '
+        f'rx="{_PILL / 2}"/><text x="{x:.1f}" y="{y + (-2 if node.own else 5):.1f}" text-anchor="middle">'
+        f"{escape(node.name)}</text>{own if node.own else ''}"
     )
 
 
 def _lags(lags: Sequence[int]) -> str:
-    return ", ".join(map(str, lags))
+    """1, 2, 3, 7 as 1-3, 7."""
+    runs: list[list[int]] = []
+    for lag in sorted(lags):
+        if runs and runs[-1][-1] == lag - 1:
+            runs[-1].append(lag)
+        else:
+            runs.append([lag])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _arrow(edges: Sequence[Edge], places: dict[str, Point], centre: Point) -> tuple[str, str]:
-    """One arrow for all lags of a pair, bent towards the centre and to its left, and its label."""
+def _arrow(edges: Sequence[Edge], nodes: dict[str, _Node], centre: Point) -> tuple[str, str]:
+    """One arrow for all lags of a pair, bent towards the centre and to its left, and its label; one doubt dashes it."""
     first = max(edges, key=lambda edge: abs(edge.strength))
-    start, end = places[first.source], places[first.target]
-    bend = _bend(start, end, centre)
-    tail, tip = _leave(start, bend, first.source, 2), _leave(end, bend, first.target, 9)
+    start, end = nodes[first.source], nodes[first.target]
+    bend = _bend(start.at, end.at, centre)
+    tail, tip = _leave(start, bend, 2), _leave(end, bend, 9)
     side = "up" if first.strength > 0 else "down"
-    style = f"edge {side} {DOUBTFUL if all(edge.evidence == DOUBTFUL for edge in edges) else ''}".strip()
+    style = f"edge {side} {DOUBTFUL if any(edge.evidence == DOUBTFUL for edge in edges) else ''}".strip()
     line = (
         f'<path class="{style}" stroke-width="{1.2 + 9 * min(abs(first.strength), 0.6):.1f}" '
         f'd="M{_at(tail)} Q{_at(bend)} {_at(tip)}"/>{_head(bend, tip, side)}'
     )
     x, y = (0.2 * a + 0.5 * b + 0.3 * c for a, b, c in zip(tail, bend, tip, strict=True))
-    lags = _lags(sorted(edge.lag for edge in edges))
+    lags = _lags([edge.lag for edge in edges])
     return line, f'<text class="lag" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{lags}</text>'
 
 
@@ -113,13 +141,12 @@ def _bend(start: Point, end: Point, centre: Point) -> Point:
     )
 
 
-def _leave(node: Point, towards: Point, name: str, gap: float) -> Point:
+def _leave(node: _Node, towards: Point, gap: float) -> Point:
     """Where the line from the node's centre towards a point crosses its outline."""
-    dx, dy = towards[0] - node[0], towards[1] - node[1]
+    dx, dy = towards[0] - node.at[0], towards[1] - node.at[1]
     length = max(math.hypot(dx, dy), 1e-9)
-    half = (_half_width(name), _PILL / 2)
-    reach = min(half[0] * length / max(abs(dx), 1e-9), half[1] * length / max(abs(dy), 1e-9)) + gap
-    return node[0] + dx / length * reach, node[1] + dy / length * reach
+    reach = min(node.half * length / max(abs(dx), 1e-9), _PILL / 2 * length / max(abs(dy), 1e-9)) + gap
+    return node.at[0] + dx / length * reach, node.at[1] + dy / length * reach
 
 
 def _head(bend: Point, tip: Point, side: str) -> str:
@@ -136,8 +163,8 @@ def _at(point: Point) -> str:
     return f"{point[0]:.1f},{point[1]:.1f}"
 
 
-def _pair(pair: Pair, places: dict[str, Point]) -> str:
-    return f'<path class="pair" d="M{_at(places[pair.first])} L{_at(places[pair.second])}"/>'
+def _pair(pair: Pair, nodes: dict[str, _Node]) -> str:
+    return f'<path class="pair" d="M{_at(nodes[pair.first].at)} L{_at(nodes[pair.second].at)}"/>'
 
 
 def _key(graph: CausalGraph, top: int, title: str) -> str:
@@ -155,8 +182,9 @@ def _key(graph: CausalGraph, top: int, title: str) -> str:
         line = f'<path class="{style}" stroke-width="3" d="M{x:.0f},{top + 26} h34"/>'
         parts.append(f'{line}<text class="small" x="{x + 42:.0f}" y="{top + 30}">{words}</text>')
         x += 72 + 7 * len(words)
-    parts.append(
-        f'<text class="small" x="24" y="{top + 56}">Numbers at arrows are lags in rows; width is strength.</text>'
-    )
+    rare = sum(not _stable(edge) for edge in graph.cross())
+    left_out = f" {rare} links that fewer than half of the halves show again are not drawn." if rare else ""
+    note = f"Numbers at arrows are lags in rows; width is strength.{left_out}"
+    parts.append(f'<text class="small" x="24" y="{top + 56}">{note}</text>')
     parts.append(f'<text class="small" x="24" y="{top + 78}">{escape(caption)}</text>')
     return "".join(parts)
