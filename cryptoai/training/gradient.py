@@ -92,7 +92,7 @@ class GradientStage:
     def __init__(self, objective: Objective[Any], config: GradientConfig, ranks: Ranks, seed: int) -> None:
         self.name, self.steps = objective.name, objective.steps
         self.sequences, self.length = objective.sequences, objective.length
-        self._objective, self._config, self._ranks, self._seed = objective, config, ranks, seed
+        self.objective, self._config, self._ranks, self._seed = objective, config, ranks, seed
         self._module = objective.module.to(ranks.device)
         self._optimizer = torch.optim.AdamW(_groups(self._module, config), lr=config.learning_rate, fused=True)
         self._forward = _parallel(_Loss(objective), ranks)
@@ -105,7 +105,7 @@ class GradientStage:
         self._best_score = math.inf
 
     def update(self, step: int, progress: float) -> dict[str, float]:
-        if step % self._objective.score_every == 0:
+        if step % self.objective.score_every == 0:
             self._keep_best()
         rate = learning_rate(self._config, step, self.steps, progress)
         for group in self._optimizer.param_groups:
@@ -140,10 +140,10 @@ class GradientStage:
 
     def operations(self) -> float:
         """Floating-point operations of one step, over all ranks; learns nothing."""
-        batch = self._objective.batch(self._ranks, 0, 0)
-        one = counted(lambda: torch.autograd.backward(self._objective.loss(batch, self._draws(0, 0))[0]))
+        batch = self.objective.batch(self._ranks, 0, 0)
+        one = counted(lambda: torch.autograd.backward(self.objective.loss(batch, self._draws(0, 0))[0]))
         self._optimizer.zero_grad(set_to_none=True)
-        return one * self._objective.shards
+        return one * self.objective.shards
 
     def _accumulate_in_memory(self, step: int) -> dict[str, float]:
         """Leaves the gradient of the whole step in the parameters; shrinks the plan until it fits."""
@@ -178,14 +178,14 @@ class GradientStage:
             torch.cuda.empty_cache()
         if not self.memory.shrink():
             raise OutOfMemoryError(
-                f"stage {self.name}: one part in {self._objective.shards} of a batch does not fit into memory, even "
+                f"stage {self.name}: one part in {self.objective.shards} of a batch does not fit into memory, even "
                 "with its activations recomputed; lower training.batch_size, training.sequence or model.hidden_dim"
             )
         recomputed(self._module, on=self.memory.recompute)
 
     def _accumulate(self, step: int, *, alone: bool = False) -> dict[str, float]:
         self._optimizer.zero_grad(set_to_none=True)
-        mine = self._ranks.share(self._objective.shards)
+        mine = self._ranks.share(self.objective.shards)
         passes, sums = self.memory.passes(mine), dict[str, float]()
         for number, shards in enumerate(passes):
             with self._quiet(alone or number + 1 < len(passes)):
@@ -194,7 +194,7 @@ class GradientStage:
         return sums if alone else self._ranks.mean(sums)
 
     def _one_pass(self, step: int, shards: range, weight: float) -> dict[str, float]:
-        batches = [self._objective.batch(self._ranks, step, shard) for shard in shards]
+        batches = [self.objective.batch(self._ranks, step, shard) for shard in shards]
         draws = [self._draws(step, shard) for shard in shards]
         with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=self._ranks.device.type == "cuda"):
             terms = self._forward(batches, draws)
@@ -224,7 +224,7 @@ class GradientStage:
 
     def _keep_best(self) -> None:
         with self._average.in_place():
-            score = self._objective.score()
+            score = self.objective.score()
             if score is None:
                 return
             score = self._ranks.lead(score)

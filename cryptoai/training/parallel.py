@@ -95,12 +95,15 @@ class Ranks:
 
 
 @contextmanager
-def joined(rank: int, world: int, local_rank: int) -> Iterator[Ranks]:
-    """Joins the group announced by MASTER_ADDR and MASTER_PORT for the block: NCCL on CUDA, gloo on CPUs."""
+def joined(rank: int, world: int, local_rank: int, meeting: str = "env://") -> Iterator[Ranks]:
+    """Joins the group for the block: NCCL on CUDA, gloo on CPUs.
+
+    `meeting`: where its processes find each other; by default the MASTER_ADDR and MASTER_PORT that torchrun announces.
+    """
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    dist.init_process_group("nccl" if cuda else "gloo", rank=rank, world_size=world)
+    dist.init_process_group("nccl" if cuda else "gloo", init_method=meeting, rank=rank, world_size=world)
     try:
         yield Ranks.current()
     finally:

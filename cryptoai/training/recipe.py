@@ -41,7 +41,19 @@ from cryptoai.training.trainer import Report, Stage, Trainer
 from cryptoai.training.unconditional import fit_base
 from cryptoai.world_model.model import WorldModel
 
-__all__ = ["Job", "Origin", "Session", "built_by", "origin_fields", "prepare", "results", "train_bundle"]
+__all__ = [
+    "Job",
+    "Origin",
+    "Session",
+    "built_by",
+    "encoder_stage",
+    "origin_fields",
+    "policy_stage",
+    "prepare",
+    "results",
+    "train_bundle",
+    "world_model_stage",
+]
 
 _ENCODER = "encoder."
 
@@ -109,7 +121,7 @@ class Session:
             peak=gemm_peak(self.ranks.device, self.clock) if self.metrics is not None else 0.0,
         )  # fmt: skip
         try:
-            for make in (_encoder_stage, _world_model_stage, _policy_stage):
+            for make in (encoder_stage, world_model_stage, policy_stage):
                 report = trainer.fit(make(job))
                 if self.on_report is not None and self.ranks.leads:
                     self.on_report(replace(report, stage=label + report.stage))
@@ -195,18 +207,20 @@ def prepare(
     )  # fmt: skip
 
 
-def _encoder_stage(job: Job) -> Stage:
+def encoder_stage(job: Job) -> Stage:
+    """The first: what a state is."""
     objective = EncoderObjective(job.model.encoder, job.corpus, job.config, job.ranks)
     return GradientStage(objective, job.gradient, job.ranks, job.config.training.seed)
 
 
-def _world_model_stage(job: Job) -> Stage:
+def world_model_stage(job: Job) -> Stage:
+    """The second: what comes after it."""
     objective = WorldModelObjective(job.model, job.corpus, job.config, job.ranks)
     return GradientStage(objective, job.gradient, job.ranks, job.config.training.seed)
 
 
-def _policy_stage(job: Job) -> Stage:
-    """The world model is finished: from here on it is frozen, and believed as far as validation says."""
+def policy_stage(job: Job) -> Stage:
+    """The third: what to do. The world model is frozen from here on, and believed as far as validation says."""
     job.model.eval().requires_grad_(False)
     job.model.set_trust(measure_trust(job.model, job.view(Part.VALIDATE)))
     return PolicyStage(job.model, job.policy, job.critic, job.corpus, job.config, job.ranks, job.cost)

@@ -207,7 +207,7 @@ class PolicyStage:
         self._guard = Guard(self.name, settings.patience)
 
     def update(self, step: int, progress: float) -> dict[str, float]:
-        lives = [self._live(step, shard) for shard in self.ranks.share(self.shards)]
+        lives = [self.live(step, shard) for shard in self.ranks.share(self.shards)]
         rollout = _joined(_together(lives), self.ranks)
         self._ppo.updates = int(progress * self.steps)  # a stage cut by time anneals by time
         self._ppo.generator.manual_seed(derive(self.config.training.seed, self.name, "ppo", step))
@@ -233,7 +233,7 @@ class PolicyStage:
     def operations(self) -> float:
         """Floating-point operations of one step, over all ranks; learns nothing."""
         lives: list[Rollout] = []
-        imagined = counted(lambda: lives.append(self._live(0, 0)))
+        imagined = counted(lambda: lives.append(self.live(0, 0)))
         ppo = self._learner(copy.deepcopy(self.policy), copy.deepcopy(self.critic))
         return (imagined + counted(lambda: ppo.update(lives[0]))) * self.shards
 
@@ -254,7 +254,8 @@ class PolicyStage:
         self._average.update()
         return report | {"loss": report["loss_policy"] + self._ppo.config.value * report["loss_value"]}
 
-    def _live(self, step: int, shard: int) -> Rollout:
+    def live(self, step: int, shard: int) -> Rollout:
+        """One shard of the lives of a step, from starts drawn from the fit part."""
         seed = self.config.training.seed
         draws = generator(self.ranks.device, seed, self.name, step, shard)
         rows = np.random.default_rng(derive(seed, self.name, step, shard))

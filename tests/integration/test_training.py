@@ -116,13 +116,13 @@ from pathlib import Path
 from safetensors.torch import save_file
 from test_training import rows, tiny
 from cryptoai.training.parallel import Ranks, joined
-from cryptoai.training.recipe import _encoder_stage, _policy_stage, _world_model_stage, prepare
+from cryptoai.training.recipe import encoder_stage, policy_stage, world_model_stage, prepare
 rank, out = int(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
 with joined(rank, 2, rank) as ranks:
     job = prepare([rows(200)], tiny(), ranks)
     tensors = {}
-    for make in (_encoder_stage, _world_model_stage, _policy_stage):
+    for make in (encoder_stage, world_model_stage, policy_stage):
         stage = make(job)
         for step in range(3):
             stage.update(step, step / 3)
