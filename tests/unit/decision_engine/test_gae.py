@@ -34,6 +34,22 @@ def test_equals_the_definition_with_mixed_ends() -> None:
     assert torch.allclose(actual, by_definition(rewards, (now, after), (terminated, truncated)), atol=1e-12)
 
 
+def test_advantage_plus_value_is_the_lambda_return() -> None:
+    """R_t = r_t + gamma ((1 - lam) V_{t+1} + lam R_{t+1}), R = V where the life was cut: the same numbers, float64."""
+    seeded = torch.Generator().manual_seed(9)
+    rewards = torch.randn(9, 3, 2, generator=seeded, dtype=torch.float64)
+    values = torch.randn(10, 3, 2, generator=seeded, dtype=torch.float64)
+    none = torch.zeros(9, 3, dtype=torch.bool)
+    cut = none.clone()
+    cut[-1] = True
+    expected, following = torch.empty_like(rewards), values[-1]
+    for t in reversed(range(9)):
+        following = rewards[t] + 0.9 * (0.2 * values[t + 1] + 0.8 * following)
+        expected[t] = following
+    actual = gae(rewards, (values[:-1], values[1:]), (none, cut), gamma=0.9, lam=0.8) + values[:-1]
+    assert torch.allclose(actual, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize(("is_truncation", "expected"), [(True, 10.0), (False, 6.513215599)])
 def test_truncation_keeps_the_future_and_termination_does_not(is_truncation: bool, expected: float) -> None:
     """With reward 1 for ever the value 1 / (1 - gamma) is a fixed point under a time limit; not if called a death."""

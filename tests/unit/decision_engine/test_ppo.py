@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cryptoai.core.errors import InvariantError
+from cryptoai.decision_engine.actor_critic import Actor, ValueCritic
 from cryptoai.decision_engine.critic import Critic
 from cryptoai.decision_engine.policy import Policy
 from cryptoai.decision_engine.ppo import PPO, PPOConfig
@@ -132,6 +133,26 @@ def test_broken_rewards_change_nothing() -> None:
     with pytest.raises(InvariantError, match="no step was taken"):
         PPO(policy, critic, PPOConfig(weights=(1.0,))).update(rollout)
     assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
+
+
+def test_learns_over_a_plain_observation_vector_with_any_number_of_actions() -> None:
+    """Without exposures the policy is asked with the features alone; three actions find three different optima."""
+    draws = torch.Generator().manual_seed(0)
+    actor, value, best = Actor((2, 16, 3), draws), ValueCritic((2, 16, 1), draws), torch.tensor([0.5, 0.0, -0.5])
+    learner = PPO(actor, value, PPOConfig(learning_rate=2e-2, updates=25, weights=(1.0,), max_grad_norm=5.0))
+    for _ in range(25):
+        learner.update(single_steps(actor, value, best, draws))
+    assert actor(torch.zeros(1, 2)).mode()[0].tolist() == pytest.approx(best.tolist(), abs=0.1)
+
+
+@torch.no_grad()
+def single_steps(actor: Actor, value: ValueCritic, best: torch.Tensor, draws: torch.Generator) -> Rollout:
+    seen = torch.randn(1, 512, 2, generator=draws)
+    raw = actor(seen[0]).sample(draws)
+    rewards = -(torch.tanh(raw) - best).square().sum(-1, keepdim=True)
+    values, over = value(seen[0]).unsqueeze(0), torch.ones(1, 512, dtype=torch.bool)
+    columns = raw, actor(seen[0]).log_prob(raw), rewards
+    return Rollout(seen, None, *(column.unsqueeze(0) for column in columns), values, values, over, ~over)
 
 
 def test_weights_must_match_the_objectives() -> None:
