@@ -173,6 +173,8 @@ class Link:
         made = type(f"Heard{name}", (_Heard, getattr(ccxt.pro, name)), {})
         keys = {"apiKey": login.key, "secret": login.secret, "password": login.password}
         options: dict[str, Any] = {"defaultType": kind, "fetchCurrencies": False, "fetchMargins": False}
+        if name == "binance":
+            options["fetchMarkets"] = {"types": ["spot"]}
         options["watchPositions"] = {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False}
         settings = {"newUpdates": True, "timeout": int(self.timeout_s * 1000), "options": options}
         client = made({**{k: v for k, v in keys.items() if v}, **settings, "asyncio_loop": self._loop})

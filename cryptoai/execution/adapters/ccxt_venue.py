@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 import structlog
 
 from cryptoai.core.clock import MS, SECOND
-from cryptoai.core.errors import ConfigError, DataError, InvariantError, TransientError, VenueError
+from cryptoai.core.errors import ConfigError, CryptoAIError, DataError, InvariantError, TransientError, VenueError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.messages import OrderRequest
 from cryptoai.core.money import Quantity
@@ -71,14 +71,18 @@ class CcxtVenue:
     """`execution.ports.Venue`, and more: `amend`, `cancel_all`, `await_news`. Close it when done."""
 
     def __init__(self, link: Link, instruments: Sequence[Instrument], terms: Terms = Terms()) -> None:
-        """Loads the venue's markets and opens the stream.
+        """Loads the venue's markets and opens the stream; the link is this venue's from now on.
 
         ConfigError for an instrument that the venue does not list; TransientError or VenueError if it cannot be asked.
         """
         self._link, self._terms = link, terms
         self._client = link.client
-        self._ask(self._client.load_markets, "the venue's markets")
-        self._markets = {made.id: self._listed(made) for made in instruments}
+        try:
+            self._ask(self._client.load_markets, "the venue's markets")
+            self._markets = {made.id: self._listed(made) for made in instruments}
+        except CryptoAIError:
+            link.close()
+            raise
         self._by_symbol = {market.symbol: market for market in self._markets.values()}
         self._tracking = Tracking(link.exchange, self._by_symbol)
         self._inbox = Inbox()
@@ -190,6 +194,8 @@ class CcxtVenue:
         if same != (old.instrument, old.side, old.kind, old.reduce_only):
             raise VenueError(f"order {client_order_id} can be given another quantity and price only")
         market = entry.market
+        if not market.contract:
+            raise VenueError(f"order {client_order_id} is spot, where an amended order gets another id; send a new one")
         sent = order_of(request, market.symbol, self._link.exchange, contract=market.contract, size=market.size)
         self._edit(entry, sent)
         entry.request = request.model_copy(update={"client_order_id": client_order_id})

@@ -23,6 +23,7 @@ from cryptoai.data_universe.events import ASK, BID
 from cryptoai.testing.exchange.client import Client, Record, Refused, Told
 from cryptoai.testing.exchange.floor import Floor
 from cryptoai.testing.exchange.public import PublicMarket, PublicTrade
+from cryptoai.testing.exchange.streams import Stream
 from cryptoai.testing.exchange.wire import Asked, WireError, ms, number
 
 __all__ = ["Binance", "Route"]
@@ -33,6 +34,11 @@ _CLIENT_ID = re.compile(r"[.A-Za-z0-9:/_-]{1,36}")
 _AHEAD_MS = 1000
 _WINDOW_MS = 5000
 _LONGEST_WINDOW_MS = 60_000
+_OFF = {
+    -1013: "Filter failure: ",
+    -1111: "Precision is over the maximum defined for this asset.",
+    -4014: "Price not increased by tick size.",
+}
 _STATUSES = {
     OrderStatus.NEW: "NEW",
     OrderStatus.OPEN: "NEW",
@@ -231,6 +237,23 @@ class Binance:
             self.keys[known] = client
         return known
 
+    def hears(self, path: str) -> bool:
+        """Whether a WebSocket at this path is one of this dialect."""
+        raise NotImplementedError
+
+    def greet(self, stream: Stream, path: str, query: dict[str, str]) -> None:
+        """A listen key in the address says whose a new stream is."""
+        stream.owner = self.keys.get(query.get("listenKey", path.rsplit("/", 1)[-1]))
+
+    def heard(self, stream: Stream, asked: dict[str, Any]) -> list[Any]:
+        """Takes in a subscription; the reply."""
+        names = {str(name).partition("@100ms")[0].lower() for name in asked.get("params") or []}
+        if asked.get("method") == "SUBSCRIBE":
+            stream.names |= names
+        elif asked.get("method") == "UNSUBSCRIBE":
+            stream.names -= names
+        return [{"result": None, "id": asked.get("id")}]
+
     def public_messages(self) -> Iterator[tuple[str, Any]]:
         """(stream, message) of what changed in the markets since the last call."""
         for market in self.floor.markets.values():
@@ -292,12 +315,14 @@ def amount(params: Mapping[str, str], name: str) -> Decimal:
     return value
 
 
-def sizes(made: Instrument, quantity: Decimal, price: Decimal | None, off_tick: int) -> tuple[Quantity, Price | None]:
-    """Exact amounts; -1111 for digits finer than the step, `off_tick` for a price between ticks."""
+def sizes(
+    made: Instrument, quantity: Decimal, price: Decimal | None, off_tick: int, off_step: int = -1111
+) -> tuple[Quantity, Price | None]:
+    """Exact amounts; `off_step` for digits finer than the step, `off_tick` for a price between ticks."""
     if made.quantity(made.lots(Quantity(quantity))).value != quantity:
-        raise WireError(-1111, "Precision is over the maximum defined for this asset.")
+        raise WireError(off_step, f"{_OFF[off_step]}LOT_SIZE" if off_step == -1013 else _OFF[off_step])
     if price is not None and made.price(made.ticks(Price(price))).value != price:
-        raise WireError(off_tick, "Price not increased by tick size.")
+        raise WireError(off_tick, f"{_OFF[off_tick]}PRICE_FILTER" if off_tick == -1013 else _OFF[off_tick])
     return Quantity(quantity), None if price is None else Price(price)
 
 

@@ -279,6 +279,9 @@ class BinanceUsdm(Binance):
         self.keys = {key: owner for key, owner in self.keys.items() if owner is not client}
         return {}
 
+    def hears(self, path: str) -> bool:
+        return path.startswith(("/private/", "/public/", "/market/"))
+
     def private_messages(self, client: Client, told: Told) -> list[Any]:
         stamps = {"E": ms(told.time), "T": ms(told.time)}
         said = []

@@ -19,32 +19,31 @@ from aiohttp import WSMsgType, web
 from cryptoai.backtesting.market import Feed
 from cryptoai.core.config import BacktestConfig
 from cryptoai.core.money import Money
-from cryptoai.testing.exchange.binance import Binance
+from cryptoai.testing.exchange.binance_spot import BinanceSpot
 from cryptoai.testing.exchange.binance_usdm import BinanceUsdm
 from cryptoai.testing.exchange.client import Client, Told
 from cryptoai.testing.exchange.clock import MarketClock
 from cryptoai.testing.exchange.faults import Faults
 from cryptoai.testing.exchange.floor import Floor
 from cryptoai.testing.exchange.limits import TooManyError, Weights
+from cryptoai.testing.exchange.streams import Dialect, Stream
 from cryptoai.testing.exchange.wire import Asked, WireError
 
-__all__ = ["DIALECTS", "ExchangeServer", "Stream"]
+__all__ = ["DIALECTS", "ExchangeServer"]
 
-DIALECTS: dict[str, Callable[[Floor], Binance]] = {"binance_usdm": BinanceUsdm}
+DIALECTS: dict[str, Callable[[Floor], Dialect]] = {"binance_usdm": BinanceUsdm, "binance_spot": BinanceSpot}
 """How each venue of our instruments is spoken."""
 
 _TICK_S = 0.02
-_NOTHING = ("/sapi/v1/capital/config/getall", "/sapi/v1/margin/allPairs", "/sapi/v1/margin/isolated/allPairs")
-"""What ccxt asks of Binance's wallet before it trades; here there is none."""
-
-
-class Stream:
-    """One WebSocket of a client: what it listens to, and whose news it gets."""
-
-    def __init__(self, socket: web.WebSocketResponse, owner: Client | None = None) -> None:
-        self.socket, self.owner = socket, owner
-        self.names: set[str] = set()
-        self.held: list[str] = []
+_NOTHING: dict[str, Any] = {
+    "/sapi/v1/capital/config/getall": [],
+    "/sapi/v1/margin/allPairs": [],
+    "/sapi/v1/margin/isolated/allPairs": [],
+    "/api/v3/exchangeInfo": {"symbols": []},
+    "/fapi/v1/exchangeInfo": {"symbols": []},
+    "/dapi/v1/exchangeInfo": {"symbols": []},
+}
+"""What ccxt asks of all parts of Binance before it trades on one; those that are not here have nothing."""
 
 
 class ExchangeServer:
@@ -61,7 +60,7 @@ class ExchangeServer:
         self._outbox: list[tuple[Stream, str]] = []
         self._runners: list[web.AppRunner] = []
         self._ticking: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
+        self._closing, self._sending = asyncio.Event(), asyncio.Lock()
         for dialect in self.dialects:
             dialect.floor.listener = self._listener(dialect)
 
@@ -125,13 +124,13 @@ class ExchangeServer:
     async def _any(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request)
-        if request.path in _NOTHING:
-            return web.json_response([])
         where = request.path, request.method
         if (slow := self.faults.strikes("latency", *where)) is not None:
             await self._wait(slow.seconds)
         down = self.faults.strikes("maintenance", *where) or self.faults.strikes("error", *where)
         dialect = next((d for d in self.dialects if request.path.startswith(f"{d.prefix}/")), None)
+        if dialect is None and request.path in _NOTHING:
+            return web.json_response(_NOTHING[request.path])
         if dialect is None:
             return web.json_response({"code": -5000, "msg": f"Path {request.path} is invalid"}, status=404)
         if down is not None:
@@ -143,7 +142,7 @@ class ExchangeServer:
             return web.json_response(dialect.unavailable(), status=late.status)
         return answer
 
-    async def _answer(self, request: web.Request, dialect: Binance) -> web.Response:
+    async def _answer(self, request: web.Request, dialect: Dialect) -> web.Response:
         """The dialect's reply, within the limits; the client's stream hears of it first or last, as the loop will."""
         asked = await _asked(request, dialect.machine_ms())
         caller = request.remote or ""
@@ -175,38 +174,29 @@ class ExchangeServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self.faults.standing("maintenance") is not None:
             return web.Response(status=503)
+        dialect = next((d for d in self.dialects if d.hears(request.path)), None)
+        if dialect is None:
+            return web.Response(status=404)
         socket = web.WebSocketResponse()
-        stream = Stream(socket, self._owner(request))
+        stream = Stream(socket, dialect)
+        dialect.greet(stream, request.path, dict(request.query))
         await socket.prepare(request)
         self.streams.add(stream)
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    await self._said(stream, json.loads(message.data))
+                    for reply in dialect.heard(stream, json.loads(message.data)):
+                        await socket.send_str(json.dumps(reply))
         finally:
             self.streams.discard(stream)
         return socket
 
-    def _owner(self, request: web.Request) -> Client | None:
-        """Whose stream it is, by the listen key in the address."""
-        key = request.query.get("listenKey", request.path.rsplit("/", 1)[-1])
-        return next((dialect.keys[key] for dialect in self.dialects if key in dialect.keys), None)
-
-    @staticmethod
-    async def _said(stream: Stream, asked: dict[str, Any]) -> None:
-        names = {str(name).partition("@100ms")[0].lower() for name in asked.get("params", [])}
-        if asked.get("method") == "SUBSCRIBE":
-            stream.names |= names
-        elif asked.get("method") == "UNSUBSCRIBE":
-            stream.names -= names
-        await stream.socket.send_str(json.dumps({"result": None, "id": asked.get("id")}))
-
-    def _publish(self, dialect: Binance, name: str, message: Any) -> None:  # noqa: ARG002 - spot names differ
+    def _publish(self, dialect: Dialect, name: str, message: Any) -> None:
         text = json.dumps(message)
-        wanted = name.lower()
-        self._outbox += [(stream, text) for stream in self.streams if wanted in stream.names]
+        listeners = [stream for stream in self.streams if stream.dialect is dialect and name in stream.names]
+        self._outbox += [(stream, text) for stream in listeners]
 
-    def _listener(self, dialect: Binance) -> Callable[[Client, list[Told]], None]:
+    def _listener(self, dialect: Dialect) -> Callable[[Client, list[Told]], None]:
         def hear(client: Client, events: list[Told]) -> None:
             for told in events:
                 for message in dialect.private_messages(client, told):
@@ -229,13 +219,15 @@ class ExchangeServer:
             self._outbox += [(stream, t) for t in (text, *([text] if twice else []), *held)]
 
     async def _flush(self) -> None:
-        outbox, self._outbox = self._outbox, []
-        for stream, text in outbox:
-            if not stream.socket.closed:
-                with suppress(ConnectionError):
-                    await stream.socket.send_str(text)
-            if stream.owner is not None and self.faults.strikes("disconnect", "user") is not None:
-                await stream.socket.close()
+        """One at a time, so that no message overtakes another."""
+        async with self._sending:
+            outbox, self._outbox = self._outbox, []
+            for stream, text in outbox:
+                if not stream.socket.closed:
+                    with suppress(ConnectionError):
+                        await stream.socket.send_str(text)
+                if stream.owner is not None and self.faults.strikes("disconnect", "user") is not None:
+                    await stream.socket.close()
 
 
 async def _asked(request: web.Request, came: int) -> Asked:

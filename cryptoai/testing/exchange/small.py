@@ -17,7 +17,7 @@ from cryptoai.backtesting.market import Feed
 from cryptoai.core.clock import MS, SECOND
 from cryptoai.core.config import BacktestConfig
 from cryptoai.core.errors import InvariantError
-from cryptoai.core.instruments import Instrument
+from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import Fill, OrderStatus, OrderUpdate, Side
 from cryptoai.core.money import Money, Quantity
 from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, TRADE, EventArray
@@ -30,12 +30,18 @@ from cryptoai.testing.exchange.threads import Handle, served
 from cryptoai.testing.fakes import approved_order, make_instrument
 from cryptoai.testing.feed_exchange import moved
 
-__all__ = ["END", "START", "TURN", "Bench", "bench", "small_feed"]
+__all__ = ["END", "START", "TURN", "Bench", "bench", "small_feed", "small_instrument"]
 
 START = 1_700_006_100_000 * MS
 TURN = START + SECOND
 END = START + 600 * SECOND
 _LOTS = 10_000
+
+
+def small_instrument(venue: str) -> Instrument:
+    """BTCUSDT of a venue, spot where its name says so."""
+    contract = Contract.SPOT if venue.endswith("_spot") else Contract.LINEAR
+    return make_instrument(f"{venue}:BTCUSDT", contract=contract)
 
 
 def small_feed(made: Instrument) -> Feed:
@@ -122,9 +128,9 @@ class Bench:
 
 
 @contextmanager
-def bench(feed: Feed | None = None, *, seed: int = 0) -> Iterator[Bench]:
-    """An exchange with this market, by default the small one; venues are closed when the block ends."""
-    feed = feed or small_feed(make_instrument("binance_usdm:BTCUSDT"))
+def bench(feed: Feed | None = None, *, venue: str = "binance_usdm", seed: int = 0) -> Iterator[Bench]:
+    """An exchange with this market, by default the small one of `venue`; venues are closed when the block ends."""
+    feed = feed or small_feed(small_instrument(venue))
     with served((feed,), seed=seed) as exchange:
         begin = exchange.server.clock.now_ns()
         exchange.advance_to(begin)
@@ -132,5 +138,5 @@ def bench(feed: Feed | None = None, *, seed: int = 0) -> Iterator[Bench]:
         try:
             yield found
         finally:
-            for venue in found.venues:
-                venue.close()
+            for connection in found.venues:
+                connection.close()
