@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor
 
 from cryptoai.core.config import Config, build
-from cryptoai.testing.market import SyntheticMarket
 from cryptoai.training.dataset import Corpus, Dataset, Part, Timing
 from cryptoai.training.evidence import View, measure_trust
 from cryptoai.training.gradient import GradientConfig, GradientStage
@@ -29,6 +29,19 @@ __all__ = ["Recipe", "Trained", "fair_crps", "gap_closed", "mean_interval", "mem
 
 Floats = npt.NDArray[np.float64]
 SECOND_MS = 1000
+
+
+class Rows(Protocol):
+    """The part of a synthetic market that a training sees, as in a `Dataset`."""
+
+    @property
+    def values(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]: ...
+    @property
+    def times(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def mid(self) -> Floats: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +85,7 @@ class Trained:
         return self.corpus.return_scale
 
 
-def train_on(
-    market: SyntheticMarket, recipe: Recipe, *, labels: Callable[[Corpus], Corpus] = lambda corpus: corpus
-) -> Trained:
+def train_on(market: Rows, recipe: Recipe, *, labels: Callable[[Corpus], Corpus] = lambda corpus: corpus) -> Trained:
     """Fits scaler, unconditional mixture, world model and trust to `market`, a row a step; `labels` may change them."""
     torch.set_num_threads(1)
     config, ranks = recipe.config, Ranks.current()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cryptoai.testing.ablation import MATERIAL, ablated
 from cryptoai.testing.forecasting import (
     Recipe,
     Trained,
@@ -29,6 +30,7 @@ from cryptoai.testing.forecasting import (
 from cryptoai.testing.garch_judge import GarchJudge
 from cryptoai.testing.gates.gate import Check, Gate
 from cryptoai.testing.market import SyntheticMarket, synthetic_dataset
+from cryptoai.testing.market.carriers import CARRIERS, IDLE, carrier_market
 from cryptoai.testing.market.switching import UNIT
 from cryptoai.world_model import HORIZONS, ReturnMixture
 from cryptoai.world_model.rollout import RolloutMap, imagined_returns, ranks
@@ -192,6 +194,22 @@ def nothing_to_learn(quick: bool) -> Sequence[Gate]:
     ]  # fmt: skip
 
 
+def encoders(quick: bool) -> Sequence[Gate]:
+    """Each group masked in a training of its own: those that carry information are missed, and only those."""
+    rows = 8_000 if quick else 20_000
+    recipe = Recipe(40 if quick else 100, hidden=32, latent=16, layers=1, sequence=16, batch=64, rate=3e-3)
+    market, test = carrier_market(2, rows), carrier_market(102, rows)
+    gates = []
+    for loss in ablated(market, test, [*CARRIERS, *IDLE], recipe):
+        carries = loss.group in CARRIERS
+        asked = f"interval above {MATERIAL}" if carries else f"interval not above {MATERIAL}: it changes nothing"
+        note = f"95 % [{loss.low:.4f}, {loss.high:.4f}], {rows} rows"
+        gates.append(
+            Gate(PART, f"nats lost without {loss.group}", loss.nats, asked, loss.matters == carries, note=note)
+        )
+    return gates
+
+
 def future(quick: bool) -> Sequence[Gate]:
     """Inputs after a row are replaced: nothing up to it may differ by a bit; a feature that peeks must be caught."""
     made = bench(quick)
@@ -283,4 +301,5 @@ CHECKS = (
     Check("forecast.doubt", doubt),
     Check("forecast.nothing_to_learn", nothing_to_learn, quick=False),
     Check("forecast.future", future),
+    Check("forecast.encoders", encoders, quick=False),
 )
