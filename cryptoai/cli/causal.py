@@ -75,10 +75,13 @@ def _table(path: Path | None, wanted: Sequence[str]) -> Columns:
     import polars as pl
     from polars import selectors
 
+    from cryptoai.testing.market.catalogue import TRUTH_PREFIX
+
     if path is None:
         raise ConfigError("give a Parquet or CSV file, or --asset for stored features")
     frame = _read(path)
-    names = list(wanted) or frame.select(selectors.numeric()).columns
+    numbers = [name for name in frame.select(selectors.numeric()).columns if not name.startswith(TRUTH_PREFIX)]
+    names = list(wanted) or numbers
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise ConfigError(f"--columns: {path.name} has no {', '.join(missing)}; it has {', '.join(frame.columns)}")
@@ -175,8 +178,8 @@ def _write(graph: CausalGraph, folder: Path, title: str) -> None:
 def _links(graph: CausalGraph) -> Table:
     table = Table(box=None, header_style="bold")
     heads: tuple[tuple[str, Any], ...] = (
-        ("cause", "left"), ("effect", "left"), ("rows later", "right"), ("strength", "right"), ("q", "right"),
-        ("in halves", "right"), ("evidence", "left"),
+        ("cause", "left"), ("effect", "left"), ("lag", "right"), ("strength", "right"), ("q", "right"),
+        ("halves", "right"), ("evidence", "left"),
     )  # fmt: skip
     for head, side in heads:
         table.add_column(head, justify=side)

@@ -26,7 +26,9 @@ def table(path: Path) -> Path:
     x = simulate_links({(0, 1, 2): 0.6}, np.array([0.4, 0.0, 0.4]), shocks)
     price = 100 * np.exp(np.cumsum(x[:, 1]) / 100)
     times = [START + timedelta(minutes=5 * n) for n in range(ROWS)]
-    frame = pl.DataFrame({"time": times, "flow": x[:, 0], "price": price, "noise": x[:, 2], "venue": ["x"] * ROWS})
+    frame = pl.DataFrame(
+        {"time": times, "flow": x[:, 0], "price": price, "noise": x[:, 2], "truth_x": x[:, 1], "venue": ["x"] * ROWS}
+    )
     frame.write_parquet(path)
     return path
 
@@ -38,7 +40,7 @@ def run(*words: str) -> str:
 
 
 def test_a_planted_link_goes_from_a_parquet_to_the_artefact(tmp_path: Path) -> None:
-    """Every number column is a node, text and time are not; the link is found with its lag; both files are written."""
+    """Every number is a node; text, time and a synthetic market's truth are not; both files are written."""
     out = tmp_path / "out"
     said = run(str(table(tmp_path / "t.parquet")), "--log-change", "price", "--pairs", "2", "--out", str(out))
     graph = from_json((out / "graph.json").read_text())
