@@ -56,6 +56,10 @@ class BreakAlarm:
             found = self.hmm.rose(self.hmm(rows.nan_to_num(), ~rows.isnan()), RECENT)
         return np.asarray(found[0].double().numpy())
 
+    def signs(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """The scores over the level that raises the alarm, [T]: 1.0 raises, as in `alarm.Signs.regime_break`."""
+        return self.scores(values) / self.rule.on
+
     def raised(self, values: npt.NDArray[np.floating]) -> bool:
         """Whether the alarm stands after the last row of a history [T, K]."""
         return self.rule.raised(self.scores(values).tolist())

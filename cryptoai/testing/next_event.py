@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from cryptoai.encoders.order_flow import OrderFlowEncoder
 from cryptoai.testing.market.hawkes import HawkesFlow, fit_hawkes
 
-__all__ = ["FORECASTERS", "NextEvent", "learn"]
+__all__ = ["FORECASTERS", "NextEvent", "event_inputs", "learn"]
 
 WINDOW = 128
 """Events of one training sequence; the first `WARM` of them have too little past to be judged by."""
 WARM = 16
+LAGS = 4
+"""Last events that each step of the encoder is shown."""
 DECAYS = (0.5, 1.0, 2.0, 4.0)
 """Decay rates (1/s) of the order-flow imbalances that the baselines read."""
 
@@ -29,11 +31,11 @@ Floats = npt.NDArray[np.float64]
 
 
 class NextEvent(nn.Module):
-    """Events (B, T, 3) as `event_inputs` gives them -> logit that event t is a buy, (B, T)."""
+    """Events (B, T, 2 LAGS) as `event_inputs` gives them -> logit that event t is a buy, (B, T)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        self.encoder = OrderFlowEncoder(3, width)
+        self.encoder = OrderFlowEncoder(2 * LAGS, width)
         self.head = nn.Linear(width, 1)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -47,10 +49,14 @@ class NextEvent(nn.Module):
 
 
 def event_inputs(flow: HawkesFlow) -> Tensor:
-    """What is known at the moment of each event, float32 [N, 3]: type before it (-1, 1), gap and log gap since."""
-    gaps = np.diff(flow.times, prepend=flow.times[:1])
-    before = np.concatenate([[0.0], 2.0 * flow.types[:-1] - 1.0])
-    columns = [before, np.exp(-gaps), np.log(np.maximum(gaps, 1e-4))]
+    """What is known at the moment of each event, float32 [N, 2 LAGS]: for each of the last events exp(-its age / 1 s).
+
+    Once with the sign of its type (-1 sell, 1 buy), once without; 0 where there was no such event.
+    """
+    signs, columns = 2.0 * flow.types - 1.0, []
+    for lag in range(1, LAGS + 1):
+        fade = np.concatenate([np.zeros(lag), np.exp(flow.times[:-lag] - flow.times[lag:])])
+        columns += [fade * np.concatenate([np.zeros(lag), signs[:-lag]]), fade]
     return torch.as_tensor(np.stack(columns, 1), dtype=torch.float32)
 
 
@@ -98,7 +104,7 @@ def logistic(train: HawkesFlow, flow: HawkesFlow) -> Floats:
 
 
 def boosting(train: HawkesFlow, flow: HawkesFlow) -> Floats:
-    """LightGBM on the imbalances, the gap and the last four types."""
+    """LightGBM on the imbalances and on what the encoder reads."""
     import lightgbm
 
     settings = {
@@ -132,6 +138,4 @@ def _imbalances(flow: HawkesFlow) -> Floats:
 
 
 def _tabular(flow: HawkesFlow) -> Floats:
-    gaps = np.diff(flow.times, prepend=flow.times[:1])
-    lags = [np.concatenate([np.full(k, 0.5), flow.types[:-k]]) for k in (1, 2, 3, 4)]
-    return np.column_stack([_imbalances(flow), gaps, *lags])
+    return np.column_stack([_imbalances(flow), event_inputs(flow).numpy()])

@@ -49,6 +49,14 @@ def test_the_path_is_the_rule_of_every_prefix() -> None:
         assert path.tolist() == [rule.raised(scores[: n + 1]) for n in range(len(scores))]
 
 
+def test_signs_reach_one_where_the_alarm_rises(alarm: BreakAlarm) -> None:
+    """In the unit of the common alarm, whose level is 1."""
+    path, signs = alarm_path(alarm.scores(burst(3)), LEARNED), alarm.signs(burst(3))
+    rise = int(path.argmax())
+    assert path[rise]
+    assert signs[rise] >= 1.0 > signs[:rise].max()
+
+
 def test_missing_values_are_left_out(alarm: BreakAlarm) -> None:
     """A history with holes gives probabilities; a history of holes alone gives no alarm."""
     values = burst(5)

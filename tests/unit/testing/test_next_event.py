@@ -10,11 +10,14 @@ from cryptoai.testing.next_event import FORECASTERS, NextEvent, event_inputs, le
 
 
 def test_inputs_are_what_is_known_at_the_moment_of_an_event() -> None:
-    """The type before it and the gap since; changing events from n on changes no input before n, nor the type of n."""
+    """Types and ages of the last four; flipping events from n on changes no input up to that of n."""
     flow = hawkes_flow(1, 50)
     shown = event_inputs(flow)
-    assert shown[1:, 0].tolist() == [2.0 * kind - 1 for kind in flow.types[:-1]]
+    assert shown.shape == (50, 8)
+    assert shown[1:, 0].sign().tolist() == [2.0 * kind - 1 for kind in flow.types[:-1]]
     assert shown[1:, 1].numpy() == pytest.approx(np.exp(-np.diff(flow.times)), rel=1e-5)
+    assert shown[4:, 7].numpy() == pytest.approx(np.exp(flow.times[:-4] - flow.times[4:]), rel=1e-5)
+    assert (shown[:4, 7] == 0).all()
     flipped = HawkesFlow(flow.times, np.concatenate([flow.types[:30], 1 - flow.types[30:]]), flow.duration)
     assert torch.equal(event_inputs(flipped)[:31], shown[:31])
     assert not torch.equal(event_inputs(flipped)[31:], shown[31:])
