@@ -32,12 +32,13 @@ class CoverageTest:
     rate: float
 
 
-def kupiec(breaches: Bools, p: float) -> CoverageTest:
+def kupiec(breaches: Bools, p: float, overlap: int = 1) -> CoverageTest:
     """Is the rate of breaches 1 - p (unconditional coverage, Kupiec 1995)?
 
-    breaches: bool [n], True where the loss exceeded the forecast at level `p`, for example .99.
+    breaches: bool [n], True where the loss exceeded the forecast at level `p`, for example .99. overlap: losses that
+    share what happened, of which one is independent: all count, each as much as 1 / overlap.
     """
-    hits, n = int(np.count_nonzero(breaches)), int(np.size(breaches))
+    hits, n = np.count_nonzero(breaches) / overlap, np.size(breaches) / overlap
     if n == 0:
         raise DataError("no breaches to test; give at least one forecast")
     ratio = 2.0 * (_log_likelihood(hits, n, hits / n) - _log_likelihood(hits, n, 1.0 - p))
@@ -92,6 +93,6 @@ def _t_statistic(rows: Floats) -> npt.NDArray[np.float64]:
     return np.asarray(rows.mean(axis=1) / error, dtype=np.float64)
 
 
-def _log_likelihood(hits: int, n: int, rate: float) -> float:
+def _log_likelihood(hits: float, n: float, rate: float) -> float:
     """Bernoulli log-likelihood with 0 log 0 = 0."""
     return float(special.xlogy(hits, rate) + special.xlog1py(n - hits, -rate))

@@ -6,14 +6,16 @@ world model's forecast. It must never see the loss that it scales: drivers are k
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import signal
 
-from cryptoai.core.errors import DataError
+from cryptoai.core.errors import BundleError, DataError
 
 __all__ = ["LogScale", "candle_drivers"]
 
@@ -47,14 +49,14 @@ class LogScale:
 
     @classmethod
     def fit(cls, losses: Floats, drivers: Floats, *, ridge: float = RIDGE) -> Self:
-        """losses [n] of either sign, drivers [n, K]; DataError below 10 a driver, if not finite, or if all are 0."""
+        """losses [n] of either sign, drivers [n, K], NaN unknown; DataError below 10 rows a driver or if all are 0."""
         size = np.abs(np.asarray(losses, dtype=np.float64))
         known = np.asarray(drivers, dtype=np.float64)
-        if known.shape[0] != len(size) or len(size) < 10 * (1 + known.shape[1]) or not np.isfinite(known).all():
-            raise DataError("the scale needs 10 finite rows a driver, one row of drivers for each loss")
+        if known.shape[0] != len(size) or len(size) < 10 * (1 + known.shape[1]) or np.isinf(known).any():
+            raise DataError("the scale needs 10 rows a driver, none infinite, one row of drivers for each loss")
         if not np.isfinite(size).all() or not size.mean() > 0:
             raise DataError("the losses of the scale are all 0 or not finite; there is nothing to scale")
-        centre, spread = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-12)
+        centre, spread = _moments(known)
         x = _standard(known, centre, spread)
         level, weights = np.log(size.mean()), np.zeros(x.shape[1])
         matrix = x.T @ x / len(x) + ridge * np.eye(x.shape[1])
@@ -66,8 +68,27 @@ class LogScale:
                 break
         return cls(float(level), weights, centre, spread)
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What `from_tensors` reads back exactly."""
+        rows = {"weights": self.weights, "centre": self.centre, "spread": self.spread, "level": np.array([self.level])}
+        return {f"scale.{name}": torch.from_numpy(row.copy()) for name, row in rows.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Self:
+        """BundleError if a tensor is missing, misshapen or not finite."""
+        try:
+            weights, centre, spread, level = (
+                tensors[f"scale.{name}"].double().numpy() for name in ("weights", "centre", "spread", "level")
+            )
+        except KeyError as error:
+            raise BundleError(f"the risk file has no tensor {error}; train the bundle again") from None
+        whole = weights.shape == centre.shape == spread.shape and level.shape == (1,) and (spread > 0).all()
+        if not whole or not all(np.isfinite(row).all() for row in (weights, centre, spread, level)):
+            raise BundleError("the scale of the risk file is impossible; train the bundle again")
+        return cls(float(level[0]), weights, centre, spread)
+
     def of(self, drivers: Floats) -> Doubles:
-        """The expected |loss|, [n] of [n, K]."""
+        """The expected |loss|, [n] of [n, K]; a driver that is unknown (NaN) counts as average."""
         return np.exp(self.level + _standard(np.asarray(drivers, np.float64), self.centre, self.spread) @ self.weights)
 
 
@@ -97,5 +118,14 @@ def _smooth(x: Floats, span: int) -> Doubles:
     return np.asarray(smooth)
 
 
+def _moments(drivers: Doubles) -> tuple[Doubles, Doubles]:
+    """Mean and deviation of each driver where it is known; (0, 1) where it never is or never varies."""
+    there = ~np.isnan(drivers)
+    count = np.maximum(there.sum(axis=0), 1)
+    centre = np.where(there, drivers, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(there, drivers - centre, 0.0) ** 2).sum(axis=0) / count)
+    return centre, np.where(spread > 1e-9, spread, 1.0)
+
+
 def _standard(drivers: Doubles, centre: Doubles, spread: Doubles) -> Doubles:
-    return np.clip((drivers - centre) / spread, -REACH, REACH)
+    return np.nan_to_num(np.clip((drivers - centre) / spread, -REACH, REACH))

@@ -147,7 +147,7 @@ class InferenceEngine:
 
     def _answer(self, newest: Newest, values: Floats, mask: Bools) -> dict[str, Any]:
         ahead = outlook(self._parts.world_model.mixture(newest.h))
-        var99, es99 = self._parts.risk.loss(0.99, ahead.mean[0], ahead.sd[0])
+        var99, es99 = self._parts.risk.loss(0.99, ahead.mean[0], ahead.sd[0], values[-1], mask[-1])
         anomaly, alarm = self._strangeness(values, mask)
         action, value = self._act(newest.feature, float(values[-1, _POSITION]) if mask[-1, _POSITION] else 0.0)
         return {
@@ -171,12 +171,13 @@ class InferenceEngine:
         return dict(zip(ACTIONS, chosen, strict=True)), sum(w * v for w, v in zip(WEIGHTS, values, strict=True))
 
     def _strangeness(self, values: Floats, mask: Bools) -> tuple[float, bool]:
-        """Score of the newest state, and the alarm over the history."""
-        score = self._parts.risk.anomaly.score(values, mask)
+        """Anomaly score of the newest state, and the alarm of all signs over the history."""
+        signs = self._parts.risk.signs(values, mask)
+        score = signs.anomaly
         coverage = self._parts.risk.anomaly.coverage(mask)
         empty = np.minimum(LEAST_COVERAGE / np.maximum(coverage, 1e-9), STRANGEST)
         strange = np.minimum(np.where(coverage < LEAST_COVERAGE, np.maximum(score, empty), score), STRANGEST)
-        return float(strange[-1]), ALARM.raised(strange.tolist())
+        return float(strange[-1]), ALARM.raised(np.maximum(strange, signs.level()).tolist())
 
     def _bps(self, units: dict[str, float]) -> dict[str, float]:
         return {name: value * self._unit_bps for name, value in units.items()}

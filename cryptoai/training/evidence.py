@@ -93,14 +93,18 @@ def forecast_evidence(model: WorldModel, view: View, stride: int) -> dict[str, A
     }
 
 
-def tail_evidence(tail: Tail, surprises: NDArray[np.float64]) -> dict[str, Any]:
-    """Breaches of the 99 % value at risk, with Kupiec's test of their rate."""
+def tail_evidence(tail: Tail, losses: NDArray[np.float64], overlap: int = 1) -> dict[str, Any]:
+    """Breaches of the 99 % value at risk, with Kupiec's test of their rate; of `overlap` losses one is independent.
+
+    losses [n] >= 0, in the unit of the tail (`RiskModel.losses`).
+    """
     low, high = tail.xi_interval()
     fitted = {"xi": tail.xi, "xi_low": low, "xi_high": high, "exceedances": tail.n_exceed}
-    if not len(surprises):
+    if not len(losses):
         return fitted
-    test = kupiec(np.abs(surprises) > tail.var(0.99), 0.99)
-    return fitted | {"var99_breach_rate": test.rate, "kupiec_p": test.p_value, "rows": len(surprises)}
+    test = kupiec(losses > tail.var(0.99), 0.99, overlap)
+    found = {"var99_breach_rate": test.rate, "kupiec_p": test.p_value, "rows": len(losses)}
+    return fitted | found | {"independent": len(losses) / overlap}
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cryptoai.black_swan.guard import RiskModel
+from cryptoai.black_swan.guard import Forecasts, RiskModel
 from cryptoai.core.bundle import canonical_json
 from cryptoai.core.clock import Clock, SystemClock
 from cryptoai.core.config import Config
@@ -35,7 +35,7 @@ from cryptoai.training.gradient import GradientConfig, GradientStage
 from cryptoai.training.meter import gemm_peak
 from cryptoai.training.parallel import Ranks
 from cryptoai.training.record import Progress, Recorder
-from cryptoai.training.seeds import initialised
+from cryptoai.training.seeds import generator, initialised
 from cryptoai.training.stages import EncoderObjective, PolicyStage, WorldModelObjective, shards_of
 from cryptoai.training.trainer import Report, Stage, Trainer
 from cryptoai.training.unconditional import fit_base
@@ -232,10 +232,18 @@ def results(job: Job) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         module.cpu()
     test = job.view(Part.TEST)
     # The fit part alone would flatter the model: there its errors are those of what it has learned by heart.
-    surprises = np.concatenate([job.view(part).surprises(job.model) for part in (Part.FIT, Part.VALIDATE)])
+    seen = [job.view(part) for part in (Part.FIT, Part.VALIDATE)]
+    surprises = np.concatenate([view.surprises(job.model) for view in seen])
     rows = job.corpus.part == Part.FIT
     values, mask = job.corpus.values.cpu().numpy()[rows], job.corpus.mask.cpu().numpy()[rows]
-    risk = RiskModel.fit(values, mask, surprises, min_exceed=_least_exceedances(len(surprises)))
+    risk = RiskModel.fit(
+        values,
+        mask,
+        surprises,
+        min_exceed=_least_exceedances(len(surprises)),
+        forecasts=_forecasts(job, seen),
+        generator=generator(torch.device("cpu"), job.config.training.seed, "anomaly"),
+    )
     state = job.model.state_dict()
     parts = {
         "encoders": {name.removeprefix(_ENCODER): t for name, t in state.items() if name.startswith(_ENCODER)},
@@ -244,6 +252,14 @@ def results(job: Job) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         "risk": risk.tensors(),
     }
     return parts, _evidence(job, test, risk)
+
+
+def _forecasts(job: Job, views: Sequence[View]) -> Forecasts:
+    """What the surprises of these views were forecast from."""
+    at = np.concatenate([view.rows for view in views])
+    sd = np.concatenate([view.forecast(job.model).sd[:, 0].double().numpy() for view in views])
+    values, mask = (part.cpu().numpy()[at] for part in (job.corpus.values, job.corpus.mask))
+    return Forecasts(values, mask, sd, job.corpus.stride)
 
 
 def _evidence(job: Job, test: View, risk: RiskModel) -> dict[str, Any]:
@@ -256,7 +272,9 @@ def _evidence(job: Job, test: View, risk: RiskModel) -> dict[str, Any]:
             "times": [int(t) for t in times[[0, -1]]] if len(times) else [],
         },
         "forecast": forecast_evidence(job.model, test, job.corpus.stride),
-        "tail": tail_evidence(risk.tail, test.surprises(job.model)),
+        "tail": tail_evidence(
+            risk.tail, risk.losses(test.surprises(job.model), _forecasts(job, [test])), job.corpus.stride
+        ),
         "policy": policy_evidence(job.policy, test, job.corpus, job.cost),
         "volatility_bps": job.corpus.return_scale * 1e4,
         "trials": 1,

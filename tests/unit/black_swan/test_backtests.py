@@ -28,6 +28,14 @@ def test_kupiec_equals_the_textbook_ratio_and_rejects_a_wrong_rate() -> None:
     assert kupiec(np.arange(1000) < 10, 0.99).p_value == pytest.approx(1.0)
 
 
+def test_one_jump_seen_from_ten_overlapping_rows_is_one_breach() -> None:
+    """11 of 198 rows that overlap by ten say as much as 1.1 of 19.8 steps: nothing against 1 %."""
+    breaches = np.arange(198) < 11
+    assert kupiec(breaches, 0.99).p_value < 1e-4
+    assert kupiec(breaches, 0.99, overlap=10).p_value > 0.05
+    assert kupiec(breaches, 0.99, overlap=10).rate == pytest.approx(11 / 198)
+
+
 def test_clusters_are_seen_by_independence_alone() -> None:
     """Ten breaches in a row of 1,000 have the right rate; both tests that look at their order reject."""
     clustered = np.arange(1000) < 10

@@ -126,6 +126,17 @@ def _anderson(sample: np.ndarray, cdf: object) -> float:
     return float(-len(u) - np.mean((2 * i - 1) * (np.log(u) + np.log1p(-u[::-1]))))
 
 
+def test_overlapping_losses_count_as_few_and_believe_the_prior() -> None:
+    """Ten copies of 200 thin-tailed losses: a tenth of the counts, a wide interval, a shape drawn up to the prior."""
+    losses = np.repeat(np.random.default_rng(1).uniform(0, 1, 200), 10) + np.tile(np.arange(10) * 1e-9, 200)
+    naive, known = (fit_tail(losses, thresholds=(0.85,), overlap=overlap) for overlap in (1, 10))
+    assert known.rate == pytest.approx(0.15, abs=0.01)
+    assert known.n_exceed == 30
+    assert naive.xi < 0.0 < known.xi + 0.3
+    assert known.xi > naive.xi + 0.2
+    assert np.ptp(known.xi_interval()) > 2 * np.ptp(naive.xi_interval())
+
+
 def test_the_stability_band_holds_the_answer() -> None:
     """The band runs over every threshold from the chosen one up, and is narrow where the law is exact."""
     scan = scan_thresholds(stats.genpareto.rvs(0.2, size=20_000, random_state=8))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cryptoai.black_swan.scale import LogScale, candle_drivers
-from cryptoai.core.errors import DataError
+from cryptoai.core.errors import BundleError, DataError
 
 MINUTE = 60_000_000_000
 
@@ -34,6 +34,33 @@ def test_a_driver_beyond_training_is_not_believed() -> None:
     assert scale.of(np.array([[10.0]])) == scale.of(np.array([[scale.centre[0] + 3 * scale.spread[0]]]))
 
 
+def test_an_unknown_driver_counts_as_average() -> None:
+    """Rows without it neither teach nor move; the other driver goes on."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(4000, 2))
+    losses = np.exp(0.5 * x[:, 0] + 0.2 * x[:, 1]) * rng.exponential(size=4000)
+    x[::2, 1] = np.nan
+    scale = LogScale.fit(losses, x, ridge=0.0)
+    assert scale.weights[0] / scale.spread[0] == pytest.approx(0.5, abs=0.05)
+    average = np.array([[0.0, np.nan], [0.0, scale.centre[1]]])
+    assert scale.of(average)[0] == pytest.approx(scale.of(average)[1])
+    assert LogScale.fit(losses, np.full((4000, 1), np.nan)).of(np.array([[5.0]])) == pytest.approx(losses.mean())
+
+
+def test_it_survives_storage() -> None:
+    """Read back it answers the same bit for bit; a broken tensor is refused."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(500, 2))
+    scale = LogScale.fit(rng.normal(size=500), x)
+    stored = scale.tensors()
+    assert np.array_equal(LogScale.from_tensors(stored).of(x), scale.of(x))
+    stored["scale.spread"][0] = 0.0
+    with pytest.raises(BundleError, match="impossible"):
+        LogScale.from_tensors(stored)
+    with pytest.raises(BundleError, match=r"scale\.level"):
+        LogScale.from_tensors({name: row for name, row in stored.items() if name != "scale.level"})
+
+
 def test_candle_drivers_know_only_earlier_bars() -> None:
     """Row t does not move with bar t or later ones; the last row is for the return to come."""
     rng = np.random.default_rng(4)
@@ -48,11 +75,11 @@ def test_candle_drivers_know_only_earlier_bars() -> None:
 
 
 def test_what_has_no_scale_is_refused() -> None:
-    """Losses that are all 0, too few rows, or a driver that is not finite."""
+    """Losses that are all 0, too few rows, or a driver that is infinite."""
     for losses, drivers in (
         (np.zeros(100), np.ones((100, 1))),
         (np.ones(15), np.ones((15, 1))),
-        (np.ones(100), np.full((100, 1), np.nan)),
+        (np.ones(100), np.full((100, 1), np.inf)),
     ):
         with pytest.raises(DataError):
             LogScale.fit(losses, drivers)
