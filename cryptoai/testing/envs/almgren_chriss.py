@@ -7,13 +7,14 @@ exact objective of a schedule, the optimum's included. An episode truly ends wit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from cryptoai.testing.envs.lives import Lives
 
-__all__ = ["SLICES", "AlmgrenChriss", "cost", "optimal_schedule", "twap"]
+__all__ = ["SLICES", "AlmgrenChriss", "cost", "optimal_schedule", "schedule", "share", "twap"]
 
 SLICES = 20
 ETA, GAMMA, SIGMA, LAMBDA = 0.1, 0.02, 0.3, 20.0
@@ -28,9 +29,6 @@ class AlmgrenChriss(Lives):
     """observation: what is left and the time left, both about zero. State: held, slices done."""
 
     observation_dim = 2
-
-    def __init__(self, lives: int, generator: torch.Generator) -> None:
-        super().__init__(lives, generator, limit=SLICES + 1)
 
     def born(self, count: int) -> Tensor:
         return torch.tensor([1.0, 0.0]).expand(count, 2)
@@ -70,3 +68,13 @@ def optimal_schedule() -> Tensor:
 def twap() -> Tensor:
     """Equal slices, float64."""
     return torch.linspace(1.0, 0.0, SLICES + 1, dtype=torch.float64)
+
+
+def schedule(act: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a policy (observation -> action) holds after 0, 1, ... slices, (SLICES + 1,), without noise; float64."""
+    lives = AlmgrenChriss(1, torch.Generator())
+    state, held = lives.born(1), [1.0]
+    for _ in range(SLICES):
+        state, _, _ = lives.advance(state, act(lives.observe(state)))
+        held.append(float(state[0, 0]))
+    return torch.tensor(held, dtype=torch.float64)

@@ -7,6 +7,7 @@ the judge fewer steps, other noise or another discount than ours has.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,29 +20,36 @@ from torch import Tensor
 
 from cryptoai.testing.envs.lives import Lives, Moment
 
-__all__ = ["JudgedLives", "judge_ppo", "judge_sac"]
+__all__ = ["Budget", "JudgedLives", "judge_ppo", "judge_sac"]
 
 Act = Callable[[Tensor], Tensor]
 Floats = npt.NDArray[np.float32]
 
 
-def judge_ppo(environment: Lives, *, steps: int, gamma: float, seed: int) -> Act:
-    """The judge's PPO after `steps`, as observation -> action; its defaults but for rate, batch and discount."""
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """steps of the environment, all lives together, and the discount to learn with: the same as ours."""
+
+    steps: int
+    gamma: float
+
+
+def judge_ppo(environment: Lives, budget: Budget, *, seed: int) -> Act:
+    """The judge's PPO as observation -> action; its defaults but for the annealed rate, batch and discount."""
     model = PPO(
-        "MlpPolicy", JudgedLives(environment), learning_rate=lambda left: 1e-3 * left, gamma=gamma, seed=seed,
+        "MlpPolicy", JudgedLives(environment), learning_rate=lambda left: 1e-3 * left, gamma=budget.gamma, seed=seed,
         n_steps=2048 // environment.lives, batch_size=256, device="cpu",
     )  # fmt: skip
-    return _act(model.learn(steps))
+    return _act(model.learn(budget.steps))
 
 
-def judge_sac(environment: Lives, *, steps: int, updates: int, gamma: float, seed: int) -> Act:
-    """The judge's SAC after `steps` and about `updates`; networks, batch and discount as ours, else its defaults."""
+def judge_sac(environment: Lives, budget: Budget, *, updates: int, seed: int) -> Act:
+    """The judge's SAC as observation -> action; `updates` after each step of all lives, else as `judge_ppo`."""
     model = SAC(
-        "MlpPolicy", JudgedLives(environment), learning_rate=lambda left: 1e-3 * left, gamma=gamma, seed=seed,
-        gradient_steps=round(updates * environment.lives / steps), learning_starts=1000,
-        policy_kwargs={"net_arch": [64, 64]}, device="cpu",
+        "MlpPolicy", JudgedLives(environment), learning_rate=lambda left: 1e-3 * left, gamma=budget.gamma, seed=seed,
+        gradient_steps=updates, learning_starts=1000, policy_kwargs={"net_arch": [64, 64]}, device="cpu",
     )  # fmt: skip
-    return _act(model.learn(steps))
+    return _act(model.learn(budget.steps))
 
 
 class JudgedLives(VecEnv):

@@ -16,6 +16,8 @@ from torch import Tensor
 
 __all__ = ["Lives", "Moment"]
 
+_NEVER = 2**62
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -38,11 +40,15 @@ class Lives(ABC):
     observation_dim: ClassVar[int]
     action_dim: ClassVar[int] = 1
 
-    def __init__(self, lives: int, generator: torch.Generator, *, limit: int) -> None:
-        """limit: steps after which a life is cut (truncated). First ages are drawn, so that not all end at once."""
-        self.lives, self.limit, self.generator = lives, limit, generator
+    def __init__(self, lives: int, generator: torch.Generator, *, limit: int | None = None) -> None:
+        """limit: steps after which a life is cut (truncated); first ages are drawn, so that not all are cut at once.
+
+        None for lives that end by themselves.
+        """
+        self.lives, self.generator = lives, generator
         self.state = self.born(lives)
-        self._age = torch.randint(0, limit, (lives,), generator=generator)
+        self._limit = _NEVER if limit is None else limit
+        self._age = torch.randint(0, limit or 1, (lives,), generator=generator)
 
     @abstractmethod
     def born(self, count: int) -> Tensor:
@@ -64,7 +70,7 @@ class Lives(ABC):
         """Acts once in every life."""
         state, reward, terminated = self.advance(self.state, action)
         self._age += 1
-        truncated = (self._age >= self.limit) & ~terminated
+        truncated = (self._age >= self._limit) & ~terminated
         successor = self.observe(state)
         self.state = self._renewed(state, terminated | truncated)
         return Moment(self.observation(), successor, reward, terminated, truncated)

@@ -32,7 +32,7 @@ class Merton(Lives):
         self, lives: int, generator: torch.Generator, *, mu: float = 0.06, sigma: float = 0.1, gamma: float = 3.0
     ) -> None:
         self.mu, self.sigma, self.gamma = mu, sigma, gamma
-        super().__init__(lives, generator, limit=1)
+        super().__init__(lives, generator)
 
     @property
     def optimum(self) -> float:

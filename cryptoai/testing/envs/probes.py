@@ -19,9 +19,6 @@ class _OneStep(Lives):
 
     observation_dim = 1
 
-    def __init__(self, lives: int, generator: torch.Generator) -> None:
-        super().__init__(lives, generator, limit=4)
-
     def born(self, count: int) -> Tensor:
         return torch.randint(0, 2, (count, 1), generator=self.generator) * 2.0 - 1.0
 
@@ -58,9 +55,6 @@ class TwoSteps(Lives):
     """Nothing, then 1 and the end: the values are gamma and 1. Observation: -1 first, then +1."""
 
     observation_dim = 1
-
-    def __init__(self, lives: int, generator: torch.Generator) -> None:
-        super().__init__(lives, generator, limit=8)
 
     def born(self, count: int) -> Tensor:
         return torch.full((count, 1), -1.0)

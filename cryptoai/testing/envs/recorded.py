@@ -18,6 +18,8 @@ __all__ = ["Recorded", "positions", "sharpe_interval"]
 
 LARGEST = 8.0
 """Position at action 1 or -1; nearly three deviations of Markowitz'."""
+LIFE = 64
+"""Rows of one life."""
 
 
 class Recorded(Lives):
@@ -29,11 +31,11 @@ class Recorded(Lives):
         self._signal = torch.as_tensor(path.signal, dtype=torch.float32)
         self._returns = torch.as_tensor(path.returns, dtype=torch.float32)
         self.market = market
-        super().__init__(lives, generator, limit=64)
+        super().__init__(lives, generator, limit=LIFE)
 
     def born(self, count: int) -> Tensor:
         """A row from which a whole life can be lived."""
-        latest = len(self._signal) - self.limit
+        latest = len(self._signal) - LIFE
         return torch.randint(0, latest, (count, 1), generator=self.generator).float()
 
     def observe(self, state: Tensor) -> Tensor:
