@@ -88,16 +88,17 @@ class Stepped:
         return all((tracked[n].filled, not tracked[n].final) == book for n, book in books.items() if n in tracked)
 
 
-@pytest.fixture
-def rig() -> Iterator[Any]:
+@pytest.fixture(params=["binance_usdm", "bybit_linear"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Any]:
+    name = request.param
     tape = contract.simulated_rig().venue._lines[contract.NAME].exchange._source._events
-    feed = Feed(make_instrument("binance_usdm:BTCUSDT"), tape)
+    feed = Feed(make_instrument(f"{name}:BTCUSDT"), tape)
     with served((feed,)) as exchange:
         rules = BacktestConfig(price_band_pct=1, impact_bps=0)
-        client = exchange.open_account("binance_usdm", "test-key", "test-secret", Money(100_000), rules)
+        client = exchange.open_account(name, "test-key", "test-secret", Money(100_000), rules)
         exchange.advance_to(contract.START)
         link = Link(
-            "binance_usdm",
+            name,
             Login("test-key", "test-secret"),
             timeout_s=2,
             urls=lambda urls: moved(urls, exchange.address),

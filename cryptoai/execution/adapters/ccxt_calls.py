@@ -91,6 +91,8 @@ async def open_orders(client: Any, symbols: Sequence[str]) -> list[Any]:
 
 async def trades(client: Any, symbol: str, since_ms: int) -> list[Any]:
     """The account's trades from `since_ms` on, oldest first, page by page."""
+    if client.id == "bybit":  # newest first, page by page behind a cursor
+        return list(await client.fetch_my_trades(symbol, since_ms, None, {"paginate": True}))
     found: dict[str, Any] = {}
     for _ in range(_PAGES):
         page = await client.fetch_my_trades(symbol, since_ms, _PAGE)
@@ -122,11 +124,13 @@ async def holdings(client: Any, markets: Sequence[Listed]) -> dict[str, Decimal]
 
 async def apply_terms(client: Any, market: Listed, margin_mode: str, leverage: int) -> dict[str, Any]:
     """Sets one-way mode, margin mode and leverage, and reads back what the venue then says of them."""
-    extra: dict[str, Any] = {"leverage": leverage} if client.id == "bybit" else {}
     await _unless_same(client, "setPositionMode", client.set_position_mode, (False, market.symbol))
-    await _unless_same(client, "setMarginMode", client.set_margin_mode, (margin_mode, market.symbol, extra))
+    await _unless_same(client, "setMarginMode", client.set_margin_mode, (margin_mode, market.symbol))
     await _unless_same(client, "setLeverage", client.set_leverage, (leverage, market.symbol))
     said: dict[str, Any] = await client.fetch_leverage(market.symbol)
+    if client.id == "bybit":  # there the mode is the account's, and a position does not say it
+        mode = (await client.privateGetV5AccountInfo())["result"]["marginMode"]
+        said["marginMode"] = {"REGULAR_MARGIN": "cross", "ISOLATED_MARGIN": "isolated"}.get(mode, mode)
     return said
 
 
@@ -149,6 +153,10 @@ async def arm_dead_man(client: Any, exchange: str, markets: Sequence[Listed], af
         return True
     if client.has.get("cancelAllOrdersAfter"):
         await client.cancel_all_orders_after(after_ms)
+        if exchange == "bybit":  # it watches only the streams that listen to it
+            url = await client.get_url_by_market_type(markets[0].symbol, True, "watchOrders")
+            await client.authenticate(url)
+            await client.client(url).send({"op": "subscribe", "args": ["dcp.future"]})
         return True
     return False
 

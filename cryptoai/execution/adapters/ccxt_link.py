@@ -179,6 +179,7 @@ class Link:
         settings = {"newUpdates": True, "timeout": int(self.timeout_s * 1000), "options": options}
         client = made({**{k: v for k, v in keys.items() if v}, **settings, "asyncio_loop": self._loop})
         client.number, client.logger = str, _QUIET
+        client.has["fetchCurrencies"] = False
         if sandbox:
             self._sandbox(client)
         if urls is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cryptoai.core.clock import MS
 from cryptoai.core.errors import DataError
-from cryptoai.core.messages import Fill, Funding, OrderRequest, OrderStatus, OrderUpdate
+from cryptoai.core.messages import Fill, Funding, OrderKind, OrderRequest, OrderStatus, OrderUpdate
 from cryptoai.core.money import Money, Price, Quantity
 from cryptoai.execution.adapters.ccxt_calls import Listed, Paid
 from cryptoai.execution.adapters.ccxt_orders import fill_of, liquidation_of, our_id, request_of, status_of
@@ -227,7 +227,7 @@ class Tracking:
         if known.filled >= known.request.quantity and known.ending is None:
             known.ending = (S.FILLED, now_ns, "")
         if known.ending is not None and not known.final:
-            status, time, reason = known.ending
+            status, time, reason = self._end_of(known)
             if status is S.FILLED and known.filled < known.request.quantity:
                 known.missing_since = now_ns
                 return
@@ -235,6 +235,14 @@ class Tracking:
                 self._end(known, status)
             else:
                 self._tell(known, status, time, now_ns, reason)
+
+    @staticmethod
+    def _end_of(known: Tracked) -> tuple[OrderStatus, int, str]:
+        """A post-only order that some venues accept and cancel at once never lived: it was rejected."""
+        assert known.ending is not None  # noqa: S101 - asked of ended orders only
+        status, time, _ = known.ending
+        unborn = known.told is S.SENT and not known.filled and known.request.kind is OrderKind.POST_ONLY
+        return (S.REJECTED, time, "post-only: it would take") if status is S.CANCELLED and unborn else known.ending
 
     def _tell(self, known: Tracked, status: OrderStatus, time: int, now_ns: int, reason: str = "") -> None:
         self._end(known, status)

@@ -421,9 +421,8 @@ class CcxtVenue:
 
 
 def _known(told: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What an answer says; venues that only acknowledge leave the rest open."""
-    rows = {name: value for name, value in (told or {}).items() if value is not None}
-    return rows if "status" in rows else {**rows, "status": "open" if rows.get("id") else None}
+    """What an answer says; venues that only acknowledge leave the rest to the stream."""
+    return {name: value for name, value in (told or {}).items() if value is not None}
 
 
 def _unsealed(order: ApprovedOrder) -> OrderRequest:

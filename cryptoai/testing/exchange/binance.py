@@ -245,6 +245,9 @@ class Binance:
         """A listen key in the address says whose a new stream is."""
         stream.owner = self.keys.get(query.get("listenKey", path.rsplit("/", 1)[-1]))
 
+    def left(self, stream: Stream) -> None:
+        """A stream is gone, and nothing hangs on it."""
+
     def heard(self, stream: Stream, asked: dict[str, Any]) -> list[Any]:
         """Takes in a subscription; the reply."""
         names = {str(name).partition("@100ms")[0].lower() for name in asked.get("params") or []}

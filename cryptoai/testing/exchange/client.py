@@ -126,7 +126,7 @@ class Client:
         self.leverage = dict.fromkeys(self.instruments, 20)
         self.isolated = False
         self.deadlines: dict[str, int] = {}
-        self._number, self._feeds, self._cash = number, tuple(feeds), cash
+        self.number, self._feeds, self._cash = number, tuple(feeds), cash
         self._now = 0
         self._told: list[Told] = []
         self._inside: dict[str, Record] = {}
@@ -232,6 +232,14 @@ class Client:
             raise Refused(reason)
         return record
 
+    def stillborn(self, symbol: str, wanted: Wanted, reason: str) -> Record:
+        """An order that was acknowledged and ended before it lived, as venues do that answer before they look."""
+        record = self._record(self.instruments[symbol], wanted)
+        record.status, record.reason = S.CANCELLED, reason
+        self.orders[record.number] = self._by_client[symbol, wanted.client_id] = record
+        self._tell("EXPIRED", record)
+        return record
+
     def cancel(self, record: Record) -> Record:
         """Refused if there is nothing to cancel."""
         if not record.open:
@@ -274,7 +282,7 @@ class Client:
         self._hear()
 
     def _record(self, made: Instrument, wanted: Wanted) -> Record:
-        number = self._number()
+        number = self.number()
         record = Record(number, made, wanted, self._now, self._now, self._name(number))
         self._inside[record.inside] = record
         return record
@@ -285,7 +293,7 @@ class Client:
             raise Refused(record.reason)
 
     def _name(self, number: int) -> str:
-        return f"{number}.{self._number()}"
+        return f"{number}.{self.number()}"
 
     def _request(self, record: Record, quantity: Quantity | None = None) -> OrderRequest:
         wanted = record.wanted
@@ -331,7 +339,7 @@ class Client:
         record.filled, record.updated = record.filled + fill.quantity, fill.event_time
         record.cost = record.cost + fill.price * fill.quantity
         record.status = S.FILLED if record.filled >= record.wanted.quantity else S.PARTIAL
-        made = Made(self._number(), record.number, record.wanted.client_id, record.made, fill, self._realised())
+        made = Made(self.number(), record.number, record.wanted.client_id, record.made, fill, self._realised())
         self.trades.append(made)
         self._tell("TRADE", record, made)
 
@@ -348,14 +356,14 @@ class Client:
         record = self._record(made, wanted)
         record.status, record.filled, record.cost = S.FILLED, event.quantity, event.price * event.quantity
         self.orders[record.number] = self._by_client[made.symbol, wanted.client_id] = record
-        fill = Made(self._number(), record.number, wanted.client_id, made, event, self._realised())
+        fill = Made(self.number(), record.number, wanted.client_id, made, event, self._realised())
         self.trades.append(fill)
         self._tell("TRADE", record, fill)
 
     def _paid(self, event: Funding) -> None:
         made = next(m for m in self.instruments.values() if m.id == event.instrument)
         kind = {"funding": "FUNDING_FEE", "insurance": "INSURANCE_CLEAR", "borrow": "INTEREST"}[event.cause]
-        income = Income(self._number(), made, kind, event.amount, event.event_time)
+        income = Income(self.number(), made, kind, event.amount, event.event_time)
         self.incomes.append(income)
         self._told.append(Told("INCOME", event.event_time, income=income))
 

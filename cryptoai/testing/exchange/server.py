@@ -21,6 +21,7 @@ from cryptoai.core.config import BacktestConfig
 from cryptoai.core.money import Money
 from cryptoai.testing.exchange.binance_spot import BinanceSpot
 from cryptoai.testing.exchange.binance_usdm import BinanceUsdm
+from cryptoai.testing.exchange.bybit import Bybit
 from cryptoai.testing.exchange.client import Client, Told
 from cryptoai.testing.exchange.clock import MarketClock
 from cryptoai.testing.exchange.faults import Faults
@@ -31,7 +32,11 @@ from cryptoai.testing.exchange.wire import Asked, WireError
 
 __all__ = ["DIALECTS", "ExchangeServer"]
 
-DIALECTS: dict[str, Callable[[Floor], Dialect]] = {"binance_usdm": BinanceUsdm, "binance_spot": BinanceSpot}
+DIALECTS: dict[str, Callable[[Floor], Dialect]] = {
+    "binance_usdm": BinanceUsdm,
+    "binance_spot": BinanceSpot,
+    "bybit_linear": Bybit,
+}
 """How each venue of our instruments is spoken."""
 
 _TICK_S = 0.02
@@ -124,15 +129,16 @@ class ExchangeServer:
     async def _any(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request)
-        where = request.path, request.method
+        path = _path(request)
+        where = path, request.method
         if (slow := self.faults.strikes("latency", *where)) is not None:
             await self._wait(slow.seconds)
         down = self.faults.strikes("maintenance", *where) or self.faults.strikes("error", *where)
-        dialect = next((d for d in self.dialects if request.path.startswith(f"{d.prefix}/")), None)
-        if dialect is None and request.path in _NOTHING:
-            return web.json_response(_NOTHING[request.path])
+        dialect = next((d for d in self.dialects if path.startswith(f"{d.prefix}/")), None)
+        if dialect is None and path in _NOTHING:
+            return web.json_response(_NOTHING[path])
         if dialect is None:
-            return web.json_response({"code": -5000, "msg": f"Path {request.path} is invalid"}, status=404)
+            return web.json_response({"code": -5000, "msg": f"Path {path} is invalid"}, status=404)
         if down is not None:
             return web.json_response(dialect.unavailable(), status=down.status)
         answer = await self._answer(request, dialect)
@@ -154,8 +160,10 @@ class ExchangeServer:
         except WireError as error:
             return web.json_response(dialect.error(error), status=error.status)
         except TooManyError as error:
-            refused = dialect.error(dialect.too_many(weights.limit))
-            return web.json_response(refused, status=error.status, headers={"Retry-After": str(self._scaled(error))})
+            refused = dialect.too_many(weights.limit)
+            status = error.status if refused.status == 429 else refused.status
+            after = {"Retry-After": str(self._scaled(error))}
+            return web.json_response(dialect.error(refused), status=status, headers=after)
         for client in dialect.floor.clients.values():
             dialect.floor.told(client)
         await self._flush()
@@ -174,12 +182,13 @@ class ExchangeServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self.faults.standing("maintenance") is not None:
             return web.Response(status=503)
-        dialect = next((d for d in self.dialects if d.hears(request.path)), None)
+        path = _path(request)
+        dialect = next((d for d in self.dialects if d.hears(path)), None)
         if dialect is None:
             return web.Response(status=404)
         socket = web.WebSocketResponse()
         stream = Stream(socket, dialect)
-        dialect.greet(stream, request.path, dict(request.query))
+        dialect.greet(stream, path, dict(request.query))
         await socket.prepare(request)
         self.streams.add(stream)
         try:
@@ -189,6 +198,7 @@ class ExchangeServer:
                         await socket.send_str(json.dumps(reply))
         finally:
             self.streams.discard(stream)
+            dialect.left(stream)
         return socket
 
     def _publish(self, dialect: Dialect, name: str, message: Any) -> None:
@@ -232,8 +242,19 @@ class ExchangeServer:
 
 async def _asked(request: web.Request, came: int) -> Asked:
     body = (await request.read()).decode()
-    query = request.rel_url.raw_query_string
-    signed = query + body
-    params = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
+    query = request.raw_path.partition("?")[2]
+    params = dict(parse_qsl(query, keep_blank_values=True)) | _fields(body)
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Asked(request.method, request.path, params, signed, headers, came)
+    return Asked(request.method, _path(request), params, query + body, headers, came)
+
+
+def _fields(body: str) -> dict[str, str]:
+    """The fields of a form or of a JSON object, as text."""
+    if not body.startswith("{"):
+        return dict(parse_qsl(body, keep_blank_values=True))
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in json.loads(body).items()}
+
+
+def _path(request: web.Request) -> str:
+    """Clients whose address ends in a slash ask with two."""
+    return "/" + request.path.lstrip("/")

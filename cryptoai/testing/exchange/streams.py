@@ -44,7 +44,7 @@ class Dialect(Protocol):
         ...
 
     def too_many(self, weight_limit: int) -> WireError:
-        """The refusal of a request beyond the limit."""
+        """The refusal of a request beyond the limit; a status of 429 becomes 418 for who is banned."""
         ...
 
     def unavailable(self) -> Any:
@@ -65,6 +65,10 @@ class Dialect(Protocol):
 
     def heard(self, stream: Stream, asked: dict[str, Any]) -> list[Any]:
         """Takes in what a client says on its stream; the replies."""
+        ...
+
+    def left(self, stream: Stream) -> None:
+        """A stream is gone."""
         ...
 
     def public_messages(self) -> Iterator[tuple[str, Any]]:
