@@ -21,8 +21,8 @@ QUANTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.50, "p95": 0.95, "p99": 0.99}
 REGIMES = {"calm": (0.0, 0.5), "normal": (0.5, 2.0), "stressed": (2.0, float("inf"))}
 """A regime's probability is that the next step's |return| falls into this range, in volatility units of training."""
 
-_GRID = np.linspace(0.0, 1.0, 33)
-_ROUNDS = 4
+_GRID = np.linspace(0.0, 1.0, 17)
+_ROUNDS = 3
 _WANTED = np.array(list(QUANTILES.values()))
 _EDGES = np.array([edge for _, edge in REGIMES.values()][:-1])
 _T4_QUANTILES = t4_quantile(torch.from_numpy(_WANTED)).numpy()
@@ -64,16 +64,21 @@ def _cdf(x: Floats, weights: Floats, loc: Floats, scale: Floats) -> Floats:
 
 
 def _quantiles(weights: Floats, loc: Floats, scale: Floats) -> dict[str, float]:
-    """All at once: each lies between the least and greatest of its components', brackets shrink by 32 a round."""
+    """All at once: each lies between the least and greatest of its components', brackets shrink by 16 a round.
+
+    The last bracket is a 4,096th of the first, where the distribution function is a straight line to six digits.
+    """
     parts = loc + scale * _T4_QUANTILES[:, None]
     low, high = parts.min(-1, keepdims=True), parts.max(-1, keepdims=True)
     each = np.arange(len(low))[:, None]
     for _ in range(_ROUNDS):
         grid = low + (high - low) * _GRID
-        below = (_cdf(grid, weights, loc, scale) < _WANTED[:, None]).sum(-1, keepdims=True)
-        above = np.clip(below, 1, len(_GRID) - 1)
+        reached = _cdf(grid, weights, loc, scale)
+        above = np.clip((reached < _WANTED[:, None]).sum(-1, keepdims=True), 1, len(_GRID) - 1)
         low, high = grid[each, above - 1], grid[each, above]
-    return dict(zip(QUANTILES, (0.5 * (low + high))[:, 0].tolist(), strict=True))
+    left, right = reached[each, above - 1], reached[each, above]
+    share = np.clip((_WANTED[:, None] - left) / np.maximum(right - left, 1e-300), 0.0, 1.0)
+    return dict(zip(QUANTILES, (low + share * (high - low))[:, 0].tolist(), strict=True))
 
 
 def _regime(weights: Floats, loc: Floats, scale: Floats) -> dict[str, float]:
