@@ -178,7 +178,8 @@ class _Show:
     """A bar for each stage, and one line with its throughput when it is done."""
 
     def __init__(self, bars: Bars) -> None:
-        self._bars, self._tasks = bars, dict[str, TaskID]()
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
 
     def progress(self, now: Progress) -> None:
         if now.stage not in self._tasks:
