@@ -50,7 +50,7 @@ def draw(graph: CausalGraph, title: str = "Causal graph") -> str:
     An arrow stands for all lags of a pair; its width is the strength of the strongest. Links that stability selection
     found in fewer than half of its halves are counted below and not drawn.
     """
-    height = max(420, min(900, 90 + 62 * len(graph.nodes)))
+    height = max(420, min(900, 90 + 62 * len(graph.nodes)), 120 + 30 * len(graph.nodes))
     nodes = _nodes(graph, height)
     arrows = defaultdict(list)
     for edge in filter(_stable, graph.cross()):
@@ -73,17 +73,17 @@ def _stable(edge: Edge) -> bool:
 
 
 def _nodes(graph: CausalGraph, height: int) -> dict[str, _Node]:
-    """Evenly on an ellipse, the first on top."""
+    """On an ellipse with even steps downwards, so that no node lies on another; the first is on top."""
     own = {name: _own(graph.edges, name) for name in graph.nodes}
     half = {name: max(46.0, len(name) * _LETTER / 2 + 12, len(own[name]) * 3.3 + 14) for name in graph.nodes}
     across, down = WIDTH / 2 - max(half.values()) - _MARGIN, height / 2 - _PILL / 2 - _MARGIN
-    turns = [2 * math.pi * at / len(graph.nodes) - math.pi / 2 for at in range(len(graph.nodes))]
-    return {
-        name: _Node(
-            name, (WIDTH / 2 + across * math.cos(turn), height / 2 + down * math.sin(turn)), half[name], own[name]
-        )
-        for name, turn in zip(graph.nodes, turns, strict=True)
-    }
+    made = {}
+    for at, name in enumerate(graph.nodes):
+        turn = at / len(graph.nodes)
+        y = 4 * min(turn, 1 - turn) - 1
+        x = math.copysign(math.sqrt(1 - y * y), 0.5 - turn)
+        made[name] = _Node(name, (WIDTH / 2 + across * x, height / 2 + down * y), half[name], own[name])
+    return made
 
 
 def _own(edges: Sequence[Edge], name: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from cryptoai.core.errors import ConfigError, DataError
 from cryptoai.testing.market.causal_graph import planted_graph, simulate_links
-from cryptoai.world_model.causal_graph import Settings, discover, from_json, to_json
+from cryptoai.world_model.causal_graph import CausalGraph, Settings, discover, from_json, to_json
 from cryptoai.world_model.causal_picture import draw
 from cryptoai.world_model.causal_tests import (
     Correlations,
@@ -170,6 +173,19 @@ def test_the_picture_shows_nodes_lags_and_doubts() -> None:
     assert picture.count('<path class="edge') == len(arrows) + 3  # the key shows three
     assert 'doubtful" stroke-width="1' in picture or 'doubtful" stroke-width="2' in picture
     assert f"{graph.rows:,} rows" in picture
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 8, 21, 60])
+def test_no_node_of_the_picture_lies_on_another(nodes: int) -> None:
+    """Up to the most that the command takes, with long names: all boxes are apart and inside the picture."""
+    names = tuple(f"some_long_feature_name_{n}" for n in range(nodes))
+    picture = draw(CausalGraph(names, (), (), 100, Settings(), "0" * 64))
+    found = re.findall(r'class="node" x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"', picture)
+    boxes = [tuple(map(float, box)) for box in found]
+    assert len(boxes) == nodes
+    assert all(x > 0 and y > 0 and x + wide < 960 for x, y, wide, _ in boxes)
+    for (x, y, wide, high), (x2, y2, *_) in combinations(boxes, 2):
+        assert abs(x - x2) >= wide - 4 or abs(y - y2) >= high
 
 
 def test_refusals_name_the_column_and_the_fix() -> None:
