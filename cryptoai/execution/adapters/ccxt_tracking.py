@@ -47,6 +47,7 @@ class Tracked:
     next_lookup: int = 0
     missing_since: int | None = None
     forced: bool = False
+    cancel_asked: bool = False
 
     @property
     def final(self) -> bool:
@@ -241,7 +242,8 @@ class Tracking:
         """A post-only order that some venues accept and cancel at once never lived: it was rejected."""
         assert known.ending is not None  # noqa: S101 - asked of ended orders only
         status, time, _ = known.ending
-        unborn = known.told is S.SENT and not known.filled and known.request.kind is OrderKind.POST_ONLY
+        unasked = known.told is S.SENT and not known.filled and not known.cancel_asked
+        unborn = unasked and known.request.kind is OrderKind.POST_ONLY
         return (S.REJECTED, time, "post-only: it would take") if status is S.CANCELLED and unborn else known.ending
 
     def _tell(self, known: Tracked, status: OrderStatus, time: int, now_ns: int, reason: str = "") -> None:

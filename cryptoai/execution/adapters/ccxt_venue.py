@@ -151,6 +151,7 @@ class CcxtVenue:
         wire = wire_id(client_order_id, self._link.exchange)
         number, symbol = entry.exchange_id, entry.market.symbol
         params = {} if number else {"clientOrderId": wire}
+        entry.cancel_asked = True
         try:
             with urgent():
                 told = self._link.call(lambda: self._client.cancel_order(number or "", symbol, params))
@@ -203,6 +204,8 @@ class CcxtVenue:
 
     def cancel_all(self, now_ns: int) -> None:
         """Asks the venue to cancel every order of our instruments; VenueError or TransientError if it does not."""
+        for entry in self._tracking.live():
+            entry.cancel_asked = True
         for symbol in self._by_symbol:
             try:
                 with urgent():

@@ -8,7 +8,7 @@ from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import TransientError, VenueError
 from cryptoai.core.messages import Fill, OrderStatus, OrderUpdate, Side
 from cryptoai.core.money import Quantity
-from cryptoai.testing.exchange.small import Bench
+from cryptoai.testing.exchange.small import Bench, bench
 
 S = OrderStatus
 
@@ -170,3 +170,23 @@ def test_a_new_connection_finds_what_happened_to_old_orders(market: Bench) -> No
     venue.cancel(order, market.now)
     market.hear(venue, lambda: S.FILLED in market.statuses(venue, order))
     assert market.filled(venue, order) == Quantity(2)
+
+
+def test_bybit_cancels_for_who_is_gone() -> None:
+    """Its switch watches the stream: while that is there the order stays, a window after it was lost the order goes."""
+    with bench(venue="bybit_linear") as market:
+        client = market.account()
+        venue = market.venue(client, dead_man_s=6.0)
+        market.ready(venue)
+        market.send(venue, Side.BUY, "1", "99")
+        watched = market.exchange.server.dialects[0]._guarded
+        market.hear(venue, lambda: bool(market.exchange.do(lambda: watched.get(client.key))))
+        market.go(60 * SECOND)
+        assert market.ledger(client)["orders"][0]["status"] == "open"
+        venue.close()
+        for _ in range(100):
+            if market.exchange.do(lambda: client.deadlines):
+                break
+            market.go(SECOND // 100)
+        market.go(7 * SECOND)
+        assert market.ledger(client)["orders"][0]["status"] == "cancelled"
