@@ -85,7 +85,8 @@ def estimate_propagator(
     if signals is None:
         left, rest = design - design.mean(0), target - target.mean()
     else:
-        controls = past_steps(_bends(signals) if curved else np.asarray(signals, np.float64), lags)
+        known = _checked(signals, len(returns))
+        controls = past_steps(_bends(known) if curved else known, lags)
         both = _unexplained(controls, np.column_stack([design, target]), lags)
         left, rest = both[:, :-1], both[:, -1]
         share = left.var(0).min() / design.var(0).max()
@@ -115,9 +116,15 @@ def _check(design: Floats, target: Floats, lags: int) -> None:
         raise DataError("the actions never change: their effect cannot be known")
 
 
+def _checked(signals: Floats, rows: int) -> Floats:
+    signals = np.asarray(signals, np.float64)
+    if signals.ndim != 2 or len(signals) != rows or not np.isfinite(signals).all():
+        raise DataError(f"signals must be finite and of shape ({rows}, signals), not {signals.shape}")
+    return signals
+
+
 def _bends(signals: Floats) -> Floats:
     """[T, C] -> [T, C * (1 + knots)]: each signal, and how far it is above each of its quantiles; scaled."""
-    signals = np.asarray(signals, np.float64)
     parts = [signals, *(np.maximum(signals - np.quantile(signals, q, axis=0), 0.0) for q in KNOTS)]
     wide = np.hstack(parts)
     spread = wide.std(0)

@@ -76,6 +76,8 @@ def test_an_effect_that_the_log_cannot_tell_is_refused() -> None:
         estimate_propagator(log.returns, np.ones(ROWS), log.signal[:, None])
     with pytest.raises(DataError, match="finite"):
         estimate_propagator(np.where(np.arange(ROWS) == 9, np.nan, log.returns), log.actions, None)
+    with pytest.raises(DataError, match=r"of shape \(6000, signals\), not \(6000,\)"):
+        estimate_propagator(log.returns, log.actions, log.signal)
     with pytest.raises(DataError, match="too few"):
         estimate_propagator(log.returns[:300], log.actions[:300], None)
 
