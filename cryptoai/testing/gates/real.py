@@ -22,6 +22,7 @@ from cryptoai.backtesting.folds import walk_forward
 from cryptoai.backtesting.metrics import sharpe
 from cryptoai.backtesting.significance import Interval, block_bootstrap, deflated_sharpe
 from cryptoai.backtesting.windows import Window
+from cryptoai.black_swan.conformal import tracked
 from cryptoai.black_swan.evt import kupiec
 from cryptoai.core.config import Config, build
 from cryptoai.testing.contenders import (
@@ -59,10 +60,13 @@ Rows = npt.NDArray[np.int64]
 class Walked:
     """Everybody on the test rows of all folds, an entry a row: log density in basis points, and net result.
 
-    pit: where the next return fell in our forecast, in (0, 1); overlap: rows that share the same next return.
+    pit: where the next return fell in our forecast, in (0, 1); loss: its distance from our median, and limits: half of
+    the central interval of each level, in the same unit; overlap: rows that share the same next return.
     """
 
     pit: Floats
+    loss: Floats
+    limits: dict[float, Floats]
     log_score: dict[str, Floats]
     net: dict[str, Floats]
     overlap: int
@@ -94,6 +98,8 @@ def _walk(market: RealMarket, folds: int, quick: bool) -> Walked:
     parts = [_judged(market, cut.train[0], cut.test[0], _config(quick)) for cut in cuts]
     return Walked(
         np.concatenate([p.pit for p in parts]),
+        np.concatenate([p.loss for p in parts]),
+        {level: np.concatenate([p.limits[level] for p in parts]) for level in LEVELS},
         {name: np.concatenate([p.log_score[name] for p in parts]) for name in parts[0].log_score},
         {name: np.concatenate([p.net[name] for p in parts]) for name in parts[0].net},
         market.timing.stride,
@@ -120,7 +126,20 @@ def _judged(market: RealMarket, train: Window, test: Window, config: Config) -> 
     others, net = _contenders(market, seen, later, view.rows, x)
     lived = live(job.policy, view, corpus, COST_BPS * 1e-4 / corpus.return_scale)
     pit = forecast.cdf(view.returns)[:, 0].double().numpy()
-    return Walked(pit, scores | others, {"ours": lived.net_bps.mean(1)} | net, market.timing.stride)
+    loss = (view.returns[:, 0] - _quantile(forecast, 0.5)).abs().double().numpy()
+    limits = {level: _half(forecast, level) for level in LEVELS}
+    return Walked(pit, loss, limits, scores | others, {"ours": lived.net_bps.mean(1)} | net, market.timing.stride)
+
+
+def _quantile(forecast: ReturnMixture, p: float) -> torch.Tensor:
+    """Of the next return, [n]."""
+    return forecast.quantile(p)[:, 0]
+
+
+def _half(forecast: ReturnMixture, level: float) -> Floats:
+    wide = _quantile(forecast, 0.5 + level / 2) - _quantile(forecast, 0.5 - level / 2)
+    half: Floats = (wide / 2).double().numpy()
+    return half
 
 
 def _contenders(
@@ -178,6 +197,8 @@ def _gates(name: str, walked: Walked, draws: np.random.Generator) -> Iterator[Ga
         all(miss <= most for miss, most in zip(misses, allowed, strict=True)),
         note=rows + "; covered " + ", ".join(f"{c:.3f}" for c in covered),
     )  # fmt: skip
+    if walked.overlap == 1:
+        yield _tracked(name, walked, rows)
     tail = kupiec(walked.pit < 0.01, 0.99, walked.overlap)
     yield Gate(
         PART, f"{name}: breaches of 99 % value at risk, Kupiec p", tail.p_value, "> .05", tail.p_value > 0.05,
@@ -185,6 +206,14 @@ def _gates(name: str, walked: Walked, draws: np.random.Generator) -> Iterator[Ga
     )  # fmt: skip
     yield _reported(name, "log score of the next return, nats over unconditional", _won(walked), walked.overlap, draws)
     yield _reported(name, "net result, basis points a decision", walked.net, 1, draws)
+
+
+def _tracked(name: str, walked: Walked, rows: str) -> Gate:
+    """The same intervals, each widened or narrowed by what came before it (`black_swan.conformal.tracked`)."""
+    covered = [float((walked.loss <= tracked(walked.loss, walked.limits[level], level)).mean()) for level in LEVELS]
+    worst = max(abs(c - level) for c, level in zip(covered, LEVELS, strict=True))
+    return Gate(PART, f"{name}: the same with tracked limits", worst, "<= .02", worst <= 0.02,
+                note=rows + "; covered " + ", ".join(f"{c:.3f}" for c in covered))  # fmt: skip
 
 
 def _won(walked: Walked) -> dict[str, Floats]:
