@@ -38,7 +38,7 @@ def kupiec(breaches: Bools, p: float, overlap: int = 1) -> CoverageTest:
     breaches: bool [n], True where the loss exceeded the forecast at level `p`, for example .99. overlap: losses that
     share what happened, of which one is independent: all count, each as much as 1 / overlap.
     """
-    hits, n = np.count_nonzero(breaches) / overlap, np.size(breaches) / overlap
+    hits, n = float(np.count_nonzero(breaches)) / overlap, float(np.size(breaches)) / overlap
     if n == 0:
         raise DataError("no breaches to test; give at least one forecast")
     ratio = 2.0 * (_log_likelihood(hits, n, hits / n) - _log_likelihood(hits, n, 1.0 - p))
