@@ -20,7 +20,7 @@ from cryptoai.encoders.order_flow import MixerBlock, OrderFlowEncoder
 from cryptoai.encoders.scaler import CLIP
 from cryptoai.encoders.state import CLASSES, StateEncoder
 from cryptoai.world_model.model import WorldModel
-from cryptoai.world_model.transformer import Block, rotary_angles
+from cryptoai.world_model.transformer import Block, rotary_angles, rotated
 
 __all__ = ["FrozenModel", "Newest"]
 
@@ -205,8 +205,7 @@ class _FrozenBlock:
         self.out = block.attention.out.weight.T.contiguous()
         self.first = _affine(_linear(block.feed, 0), block.feed_norm.weight)
         self.second = _affine(_linear(block.feed, 2))
-        cos, sin = rotary_angles(slice(0, steps), width // self.heads, self.out)
-        self.cos, self.sin = torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None]
+        self.rotary = rotary_angles(slice(0, steps), width // self.heads, self.out)
 
     def __call__(self, x: Tensor, seen: Tensor) -> Tensor:
         return self._block(x, x, seen, slice(None))
@@ -219,16 +218,12 @@ class _FrozenBlock:
         normed = F.rms_norm(x, x.shape[-1:])
         keys, values = (normed @ self.memory).view(len(x), 2, self.heads, -1).unbind(1)
         queries = (normed[at] @ self.query).view(len(asking), self.heads, -1)
-        queries, keys = self._turned(queries, at), self._turned(keys, slice(None))
-        by_head = [part.transpose(0, 1).unsqueeze(0) for part in (queries, keys, values)]
-        mixed = F.scaled_dot_product_attention(by_head[0], by_head[1], by_head[2], attn_mask=seen)
+        q, k, v = (part.transpose(0, 1).unsqueeze(0) for part in (queries, keys, values))
+        q, k = rotated(q, self.rotary[:, at]), rotated(k, self.rotary)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         out = torch.addmm(asking, mixed[0].transpose(0, 1).flatten(1), self.out)
         inner = F.silu(torch.addmm(self.first[1], F.rms_norm(out, out.shape[-1:]), self.first[0]))
         return out + torch.addmm(self.second[1], inner, self.second[0])
-
-    def _turned(self, x: Tensor, at: slice) -> Tensor:
-        """Rotary positions; the halves of a head change places by rolling it."""
-        return torch.addcmul(x * self.cos[at], x.roll(x.shape[-1] // 2, -1), self.sin[at])
 
 
 def _frozen(module: nn.Module) -> _Encoder:

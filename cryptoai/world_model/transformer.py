@@ -16,7 +16,7 @@ from cryptoai.core.config import ModelConfig
 from cryptoai.core.errors import ConfigError, InvariantError
 from cryptoai.encoders.norm import RMSNorm
 
-__all__ = ["CausalTransformer", "KVCache", "rotary_angles"]
+__all__ = ["CausalTransformer", "KVCache", "rotary_angles", "rotated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotary: Tensor, mask: Tensor, cache: KVCache | None, at: tuple[int, slice]) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k = _rotate(q, rotary), _rotate(k, rotary)
+        q, k = rotated(q, rotary), rotated(k, rotary)
         if cache is not None:
             k, v = cache.put(at[0], at[1], k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -127,13 +127,15 @@ def _mask(valid: Tensor, queries: int) -> Tensor:
 
 
 def rotary_angles(steps: slice, width: int, like: Tensor) -> Tensor:
-    """(2, T, width / 2): cosine and sine of the rotary angles, computed in float32."""
+    """(2, T, width), float32: cosines, and sines whose first half is negative, for `rotated`."""
     inverse = 10_000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float32) / width)
     angles = torch.arange(steps.start, steps.stop, device=like.device, dtype=torch.float32)[:, None] * inverse
-    return torch.stack([angles.cos(), angles.sin()])
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)])
 
 
-def _rotate(x: Tensor, rotary: Tensor) -> Tensor:
-    first, second = x.float().chunk(2, -1)
+def rotated(x: Tensor, rotary: Tensor) -> Tensor:
+    """x (..., T, width) turned by its position: the halves of each head are the two coordinates."""
     cos, sin = rotary
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(x.dtype)
+    wide = x.float()
+    return torch.addcmul(wide * cos, wide.roll(x.shape[-1] // 2, -1), sin).to(x.dtype)
