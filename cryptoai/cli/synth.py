@@ -1,6 +1,6 @@
 """`cryptoai data synth`: a synthetic market with its truth as a Parquet file, to try a method on.
 
-Writes one file where the user says, never below data.lake. It must never write what could be taken for market data:
+Writes one file where the user says, never into a lake. It must never write what could be taken for market data:
 the file says in its metadata that it is synthetic, and no importer knows its columns.
 """
 
@@ -53,8 +53,11 @@ def _list() -> Table:
 def _refuse_lake(path: Path, lake: Path) -> None:
     if path.suffix != ".parquet":
         raise ConfigError(f"--out {path} must end in .parquet")
-    if path.resolve().is_relative_to(lake.resolve()):
-        raise ConfigError(f"--out {path} lies in the lake {lake}, which holds market data only; choose another folder")
+    whole = path.resolve()
+    # Another configuration's lake is known by the folders that every lake has.
+    inside = [lake.resolve(), *(folder for folder in whole.parents if any(folder.glob("kind=*")))]
+    if any(whole.is_relative_to(folder) for folder in inside):
+        raise ConfigError(f"--out {path} lies in a lake, which holds market data only; choose another folder")
 
 
 def _write(name: str, seed: int, rows: int, path: Path) -> int:

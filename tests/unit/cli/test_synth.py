@@ -39,7 +39,7 @@ def test_it_lists_the_markets() -> None:
 
 
 def test_it_does_not_write_into_the_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor into a folder below it, nor by way of `..`, nor what is no Parquet file; nothing is left behind."""
+    """Nor below it, nor by way of `..`, nor into another's lake, nor what is no Parquet file; nothing is left behind."""
     monkeypatch.setenv("CRYPTOAI__DATA__LAKE", str(tmp_path / "lake"))
     for out in ("lake/x.parquet", "lake/deep/x.parquet", "other/../lake/x.parquet"):
         with pytest.raises(ConfigError, match="market data only"):
@@ -47,6 +47,10 @@ def test_it_does_not_write_into_the_lake(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match=r"must end in \.parquet"):
         run("synth", "regimes", "--out", str(tmp_path / "x.csv"))
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other" / "kind=events").mkdir(parents=True)
+    for out in ("other/x.parquet", "other/kind=events/x.parquet", "other/deep/x.parquet"):
+        with pytest.raises(ConfigError, match="market data only"):
+            run("synth", "regimes", "--out", str(tmp_path / out))
 
 
 @pytest.mark.parametrize("name", ["switching", "hawkes", "breaks", "planted-alpha"])
