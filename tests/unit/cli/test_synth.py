@@ -39,7 +39,7 @@ def test_it_lists_the_markets() -> None:
 
 
 def test_it_does_not_write_into_the_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor below it, nor by way of `..`, nor into another's lake, nor what is no Parquet file; nothing is left behind."""
+    """Nor below it, nor by way of `..`, nor into another lake, nor what is no Parquet file; nothing is left behind."""
     monkeypatch.setenv("CRYPTOAI__DATA__LAKE", str(tmp_path / "lake"))
     for out in ("lake/x.parquet", "lake/deep/x.parquet", "other/../lake/x.parquet"):
         with pytest.raises(ConfigError, match="market data only"):
