@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,16 +21,13 @@ from cryptoai.core.instruments import Contract, Instrument
 from cryptoai.core.messages import Fill, OrderStatus, OrderUpdate, Side
 from cryptoai.core.money import Money, Quantity
 from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, TRADE, EventArray
-from cryptoai.execution.adapters.ccxt_link import Link, Login
-from cryptoai.execution.adapters.ccxt_venue import CcxtVenue, Terms
-from cryptoai.execution.ports import VenueEvent
+from cryptoai.execution.ports import Venue, VenueEvent
 from cryptoai.testing.exchange.admin import ledger
 from cryptoai.testing.exchange.client import Client
 from cryptoai.testing.exchange.threads import Handle, served
 from cryptoai.testing.fakes import approved_order, make_instrument
-from cryptoai.testing.feed_exchange import moved
 
-__all__ = ["END", "START", "TURN", "Bench", "bench", "small_feed", "small_instrument"]
+__all__ = ["END", "START", "TURN", "Bench", "Connected", "bench", "small_feed", "small_instrument"]
 
 START = 1_700_006_100_000 * MS
 TURN = START + SECOND
@@ -62,31 +59,57 @@ def small_feed(made: Instrument) -> Feed:
     return Feed(made, EventArray(time, time.copy(), small[0], small[1], small[2], price.copy(), qty.copy()))
 
 
+class Connected(Venue, Protocol):
+    """A venue behind a connection of its own, such as `CcxtVenue`."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether its stream is there."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being asked and nothing waits to be asked."""
+        ...
+
+    def await_news(self, seconds: float) -> bool:
+        """Whether there is something to poll, after at most so long."""
+        ...
+
+    def close(self) -> None:
+        """Ends the connection."""
+        ...
+
+
 @dataclass
 class Bench:
-    """A running exchange with accounts, and venues that trade on it; `now` is the market's time."""
+    """A running exchange with accounts, and venues that trade on it; `now` is the market's time.
+
+    `connect(made, address, key, secret, **terms)` makes a venue that trades an instrument there.
+    """
 
     exchange: Handle
     made: Instrument
     now: int = START
-    venues: list[CcxtVenue] = field(default_factory=list)
-    said: dict[CcxtVenue, list[VenueEvent]] = field(default_factory=dict)
+    connect: Callable[..., Any] | None = None
+    venues: list[Any] = field(default_factory=list)
+    said: dict[Any, list[VenueEvent]] = field(default_factory=dict)
 
     def account(self, key: str = "key-one", secret: str = "secret-one", cash: int = 100_000) -> Client:  # noqa: S107
         """A client of the exchange."""
         rules = BacktestConfig(price_band_pct=1, impact_bps=0)
         return self.exchange.open_account(self.made.venue, key, secret, Money(cash), rules)
 
-    def venue(self, client: Client, *, timeout_s: float = 2.0, secret: str | None = None, **terms: Any) -> CcxtVenue:
-        """A connection of this client; `secret` may be a wrong one."""
-        login = Login(client.key, secret or client.secret)
-        link = Link(self.made.venue, login, timeout_s=timeout_s, urls=lambda urls: moved(urls, self.exchange.address))
-        made = CcxtVenue(link, (self.made,), Terms(**terms))
+    def venue(self, client: Client, *, secret: str | None = None, **terms: Any) -> Any:
+        """A connection of this client; `secret` may be a wrong one. InvariantError without a `connect`."""
+        if self.connect is None:
+            raise InvariantError("this bench was made without a way to connect")
+        made = self.connect(self.made, self.exchange.address, client.key, secret or client.secret, **terms)
         self.venues.append(made)
         self.said[made] = []
         return made
 
-    def send(self, venue: CcxtVenue, side: Side, quantity: str, price: str, **more: Any) -> str:
+    def send(self, venue: Connected, side: Side, quantity: str, price: str, **more: Any) -> str:
         """Sends an order that the judge approved; its id."""
         order = approved_order(self.made, side, quantity, price, time=self.now, **more)
         venue.submit(order, self.now)
@@ -97,7 +120,7 @@ class Bench:
         self.now += by_ns
         self.exchange.advance_to(self.now)
 
-    def hear(self, venue: CcxtVenue, until: Callable[[], bool], tries: int = 200) -> None:
+    def hear(self, venue: Connected, until: Callable[[], bool], tries: int = 200) -> None:
         """Polls until something holds; InvariantError if it never does."""
         for _ in range(tries):
             self.said[venue] += venue.poll(self.now)
@@ -106,19 +129,19 @@ class Bench:
             venue.await_news(0.02)
         raise InvariantError(f"it was never heard; said was {self.said[venue]}")
 
-    def ready(self, venue: CcxtVenue) -> None:
+    def ready(self, venue: Connected) -> None:
         """Waits until the client's stream is there and the first questions are answered."""
         self.hear(venue, lambda: venue.connected and venue.settled)
 
-    def fills(self, venue: CcxtVenue, order: str) -> list[Fill]:
+    def fills(self, venue: Connected, order: str) -> list[Fill]:
         """Fills of an order, as they were told."""
         return [e for e in self.said[venue] if isinstance(e, Fill) and e.client_order_id == order]
 
-    def filled(self, venue: CcxtVenue, order: str) -> Quantity:
+    def filled(self, venue: Connected, order: str) -> Quantity:
         """How much of an order was told to be filled."""
         return sum((fill.quantity for fill in self.fills(venue, order)), start=Quantity.zero())
 
-    def statuses(self, venue: CcxtVenue, order: str) -> list[OrderStatus]:
+    def statuses(self, venue: Connected, order: str) -> list[OrderStatus]:
         """Statuses of an order, as they were told."""
         return [e.status for e in self.said[venue] if isinstance(e, OrderUpdate) and e.client_order_id == order]
 
@@ -128,13 +151,19 @@ class Bench:
 
 
 @contextmanager
-def bench(feed: Feed | None = None, *, venue: str = "binance_usdm", seed: int = 0) -> Iterator[Bench]:
+def bench(
+    feed: Feed | None = None,
+    *,
+    venue: str = "binance_usdm",
+    seed: int = 0,
+    connect: Callable[..., Any] | None = None,
+) -> Iterator[Bench]:
     """An exchange with this market, by default the small one of `venue`; venues are closed when the block ends."""
     feed = feed or small_feed(small_instrument(venue))
     with served((feed,), seed=seed) as exchange:
         begin = exchange.server.clock.now_ns()
         exchange.advance_to(begin)
-        found = Bench(exchange, feed.instrument, begin)
+        found = Bench(exchange, feed.instrument, begin, connect)
         try:
             yield found
         finally:

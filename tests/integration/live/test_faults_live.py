@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import TransientError, VenueError
 from cryptoai.core.messages import Fill, OrderStatus, OrderUpdate, Side
 from cryptoai.core.money import Quantity
-from cryptoai.testing.exchange.small import Bench, bench
+from cryptoai.testing.exchange.small import Bench
 
 S = OrderStatus
 
@@ -172,9 +175,9 @@ def test_a_new_connection_finds_what_happened_to_old_orders(market: Bench) -> No
     assert market.filled(venue, order) == Quantity(2)
 
 
-def test_bybit_cancels_for_who_is_gone() -> None:
+def test_bybit_cancels_for_who_is_gone(open_bench: Callable[..., AbstractContextManager[Bench]]) -> None:
     """Its switch watches the stream: while that is there the order stays, a window after it was lost the order goes."""
-    with bench(venue="bybit_linear") as market:
+    with open_bench(venue="bybit_linear") as market:
         client = market.account()
         venue = market.venue(client, dead_man_s=6.0)
         market.ready(venue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from cryptoai.data_universe.events import ASK, BID
 from cryptoai.execution.adapters.ccxt_venue import CcxtVenue
 from cryptoai.execution.kernel import Kernel
 from cryptoai.risk_engine.kill_switch import KillSwitch
-from cryptoai.testing.exchange.small import Bench, bench
+from cryptoai.testing.exchange.small import Bench
 from cryptoai.testing.fakes import FakeMarket, FakeModel, make_quote
 from cryptoai.testing.slices import head
 
 NAME = "binance_usdm:BTCUSDT"
 STEP = 100 * MS
+Open = Callable[..., AbstractContextManager[Bench]]
 FAULTS = ("drop_ack", "error", "error_after", "duplicate", "reorder", "drop_message", "disconnect")
 CONFIG = build(
     {
@@ -120,11 +122,11 @@ def _books_agree(bot: Bot) -> int:
 
 
 @pytest.mark.slow
-def test_killed_under_faults_the_journal_is_the_exchanges(tmp_path: Path) -> None:
+def test_killed_under_faults_the_journal_is_the_exchanges(tmp_path: Path, open_bench: Open) -> None:
     """Ten kills and starts, a fault every few steps: no order twice, no fill lost, fees and position to the digit."""
     random = np.random.default_rng(5)
     feed = Feed(instrument(NAME), head(NAME, 4000))
-    with bench(feed, seed=5) as market:
+    with open_bench(feed, seed=5) as market:
         market.go(2 * SECOND)
         bot = Bot(market, tmp_path / "journal.jsonl", lambda state: (-1) ** (state.known_at // SECOND) * 0.5)
         for _ in range(10):
@@ -145,9 +147,9 @@ def test_killed_under_faults_the_journal_is_the_exchanges(tmp_path: Path) -> Non
         bot.kill()
 
 
-def test_a_start_takes_back_the_order_that_the_last_one_left(tmp_path: Path) -> None:
+def test_a_start_takes_back_the_order_that_the_last_one_left(tmp_path: Path, open_bench: Open) -> None:
     """Killed with an order at the exchange: the next start cancels it, hears its end, and the books agree."""
-    with bench() as market:
+    with open_bench() as market:
         bot = Bot(market, tmp_path / "journal.jsonl", lambda _: 0.5)
         for _ in range(8):
             bot.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from cryptoai.data_universe.asset_registry.registry import instrument
 from cryptoai.data_universe.events import ASK, BID
 from cryptoai.execution.adapters.ccxt_venue import CcxtVenue
 from cryptoai.testing.exchange.server import DIALECTS
-from cryptoai.testing.exchange.small import Bench, bench
+from cryptoai.testing.exchange.small import Bench
 from cryptoai.testing.fakes import approved_order
 from cryptoai.testing.slices import head
 
@@ -110,12 +111,14 @@ def _agree(trader: Trader) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "venue"), list(enumerate(sorted(DIALECTS))))
-def test_the_bots_story_is_the_exchanges(seed: int, venue: str) -> None:
+def test_the_bots_story_is_the_exchanges(
+    seed: int, venue: str, open_bench: Callable[..., AbstractContextManager[Bench]]
+) -> None:
     """No order twice, no fill lost, none invented, every id at its end, the position equal; faults really struck."""
     kind = Contract.SPOT if venue.endswith("_spot") else Contract.LINEAR
     made = instrument(NAME).model_copy(update={"id": f"{venue}:BTCUSDT", "contract": kind})
     feed = Feed(made, head(NAME, 4000))
-    with bench(feed, seed=seed) as market:
+    with open_bench(feed, seed=seed) as market:
         market.go(2 * SECOND)  # the tape begins before its first book
         trader = Trader(market, seed)
         for _ in range(150):

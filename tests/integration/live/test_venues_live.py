@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -11,15 +12,16 @@ from cryptoai.core.errors import TransientError
 from cryptoai.core.messages import OrderStatus, Side
 from cryptoai.core.money import Quantity
 from cryptoai.testing.exchange.server import DIALECTS
-from cryptoai.testing.exchange.small import Bench, bench
+from cryptoai.testing.exchange.small import Bench
 
 S = OrderStatus
+Open = Callable[..., AbstractContextManager[Bench]]
 CREATE = {"binance_usdm": "/v1/order", "binance_spot": "/v3/order", "bybit_linear": "/order/create"}
 
 
 @pytest.fixture(params=sorted(DIALECTS))
-def market(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with bench(venue=request.param) as made:
+def market(request: pytest.FixtureRequest, open_bench: Open) -> Iterator[Bench]:
+    with open_bench(venue=request.param) as made:
         yield made
 
 
