@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = ["GarchMarket", "breaking_returns", "garch_market", "pareto_losses"]
+__all__ = ["DEGREES", "GarchMarket", "breaking_returns", "garch_market", "pareto_losses"]
 
 ALPHA, BETA, DEGREES = 0.08, 0.90, 5
 """Of the variance recursion, and degrees of freedom of the shocks; the variance has mean 1."""
