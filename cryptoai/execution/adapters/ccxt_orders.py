@@ -165,7 +165,7 @@ def request_of(
             price=None if kind is OrderKind.MARKET or price is None else Price(str(price)),
             reduce_only=bool(order.get("reduceOnly")),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise DataError(f"the venue's order {client_order_id} cannot be read: {error}") from None
 
 
@@ -188,7 +188,7 @@ def fill_of(
             event_time=int(trade["timestamp"]) * MS,
             known_at=known_at,
         )
-    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError) as error:
         raise DataError(f"the venue's trade {trade.get('id')} cannot be read: {error}") from None
 
 

@@ -80,6 +80,8 @@ class Binance:
             return route.handler(asked.params) if client is None else route.handler(client, asked.params)
         except Refused as refused:
             raise self.refusal(refused.reason) from None
+        except (ValueError, ArithmeticError):
+            raise WireError(-1100, "Illegal characters found in a parameter.") from None
 
     def weight(self, asked: Asked) -> int:
         """Units that a request costs."""

@@ -102,6 +102,8 @@ class Bybit:
             return self._said(self._private[key](self._checked(asked), asked.params))
         except Refused as refused:
             raise _refusal(refused.reason) from None
+        except (ValueError, ArithmeticError):
+            raise WireError(10001, "params error", 200) from None
 
     def weight(self, asked: Asked) -> int:  # noqa: ARG002 - every request costs the same
         return 1

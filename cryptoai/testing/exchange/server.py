@@ -100,6 +100,8 @@ class ExchangeServer:
 
     async def advance(self) -> None:
         """Brings everything to the clock's time and tells who listens."""
+        if self.streams and self.faults.standing("maintenance") is not None:
+            await self.disconnect()
         for dialect in self.dialects:
             dialect.floor.advance()
             for name, message in dialect.public_messages():
@@ -193,9 +195,9 @@ class ExchangeServer:
         self.streams.add(stream)
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    for reply in dialect.heard(stream, json.loads(message.data)):
-                        await socket.send_str(json.dumps(reply))
+                asked = _object(message.data) if message.type is WSMsgType.TEXT else None
+                for reply in dialect.heard(stream, asked) if asked is not None else ():
+                    await socket.send_str(json.dumps(reply))
         finally:
             self.streams.discard(stream)
             dialect.left(stream)
@@ -248,11 +250,21 @@ async def _asked(request: web.Request, came: int) -> Asked:
     return Asked(request.method, _path(request), params, query + body, headers, came)
 
 
+def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object of a text, None for anything else, which the exchange does not answer."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _fields(body: str) -> dict[str, str]:
     """The fields of a form or of a JSON object, as text."""
     if not body.startswith("{"):
         return dict(parse_qsl(body, keep_blank_values=True))
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in json.loads(body).items()}
+    told = (_object(body) or {}).items()
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in told}
 
 
 def _path(request: web.Request) -> str:

@@ -5,15 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import numpy as np
 import pytest
 
+from cryptoai.backtesting.market import Feed
 from cryptoai.core.clock import SECOND
 from cryptoai.core.errors import TransientError, VenueError
-from cryptoai.core.messages import Fill, OrderStatus, OrderUpdate, Side
+from cryptoai.core.messages import Fill, Liquidation, OrderStatus, OrderUpdate, Side
 from cryptoai.core.money import Quantity
-from cryptoai.testing.exchange.small import Bench
+from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, TRADE, EventArray
+from cryptoai.testing.exchange.small import START, TURN, Bench, small_instrument
 
 S = OrderStatus
+
+
+def crash_feed() -> Feed:
+    """Bid 100, ask 100.1; at TURN bid 92, ask 92.1, ten on each side."""
+    rows = [
+        (START, CLEAR, 0, 0, 0, 0),
+        (START, LEVEL, BID, 1000, 10_000, 0),
+        (START, LEVEL, ASK, 1001, 10_000, 1),
+        (TURN, LEVEL, BID, 1000, 0, 0),
+        (TURN, LEVEL, ASK, 1001, 0, 0),
+        (TURN, LEVEL, BID, 920, 10_000, 0),
+        (TURN, LEVEL, ASK, 921, 10_000, 1),
+        (TURN + 9 * SECOND, TRADE, -1, 920, 1, 1),
+    ]
+    time, kind, side, price, qty, last = np.array(rows, dtype=np.int64).T.copy()
+    small = [column.astype(np.int8) for column in (kind, side, last)]
+    tape = EventArray(time, time.copy(), small[0], small[1], small[2], price.copy(), qty.copy())
+    return Feed(small_instrument("binance_usdm"), tape)
 
 
 def test_a_lost_answer_is_looked_up_and_the_order_is_one(market: Bench) -> None:
@@ -193,3 +214,45 @@ def test_bybit_cancels_for_who_is_gone(open_bench: Callable[..., AbstractContext
             market.go(SECOND // 100)
         market.go(7 * SECOND)
         assert market.ledger(client)["orders"][0]["status"] == "cancelled"
+
+
+def test_a_maintenance_is_waited_out(market: Bench) -> None:
+    """Streams are closed and every request is refused; afterwards the bot goes on with nothing lost."""
+    client = market.account()
+    venue = market.venue(client)
+    market.ready(venue)
+    order = market.send(venue, Side.BUY, "2", "99.8")
+    market.exchange.faults.add("maintenance")
+    market.go(2 * SECOND)
+    with pytest.raises(TransientError):
+        venue.positions(market.now)
+    market.exchange.faults.heal()
+    market.go(2 * SECOND)
+    market.hear(venue, lambda: S.FILLED in market.statuses(venue, order), tries=400)
+    assert venue.positions(market.now) == {market.made.id: Quantity(2)}
+
+
+def test_an_outage_of_one_endpoint_stops_only_what_needs_it(market: Bench) -> None:
+    """Fills cannot be asked for, yet the stream tells them; orders go on."""
+    venue = market.venue(market.account())
+    market.ready(venue)
+    market.exchange.faults.add("error", path="/userTrades")
+    order = market.send(venue, Side.BUY, "2", "100.1")
+    market.hear(venue, lambda: S.FILLED in market.statuses(venue, order))
+
+
+def test_a_liquidation_is_told_with_its_price_and_fee(open_bench: Callable[..., AbstractContextManager[Bench]]) -> None:
+    """At twenty times the money a fall of eight per cent takes the position: the bot hears of it, and holds nothing."""
+    with open_bench(crash_feed()) as market:
+        client = market.account(cash=100)
+        venue = market.venue(client, leverage=20)
+        market.ready(venue)
+        order = market.send(venue, Side.BUY, "10", "100.1")
+        market.hear(venue, lambda: market.filled(venue, order) == Quantity(10))
+        market.go(3 * SECOND)
+        market.hear(venue, lambda: any(isinstance(event, Liquidation) for event in market.said[venue]))
+        (event,) = [event for event in market.said[venue] if isinstance(event, Liquidation)]
+        booked = market.ledger(client)["fills"][-1]
+        assert (event.side, event.quantity) == (Side.SELL, Quantity(10))
+        assert (str(event.price), str(event.fee)) == (booked["price"], booked["fee"])
+        assert venue.positions(market.now) == {}

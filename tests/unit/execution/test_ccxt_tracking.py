@@ -104,6 +104,32 @@ def test_more_than_the_order_is_not_believed() -> None:
     assert not any(isinstance(event, Fill) for event in tracking.news(0))
 
 
+JUNK = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers(), max_size=2)
+)
+FIELDS = st.sampled_from(sorted({*order(0, "open")[1], *trade(1, 1)[1], "side", "type", "amount", "reduceOnly"}))
+
+
+@given(
+    kind=st.sampled_from(["order", "trade"]),
+    junk=st.dictionaries(FIELDS, JUNK | st.dictionaries(st.text(max_size=4), JUNK, max_size=2), max_size=6),
+    forced=st.booleans(),
+)
+def test_no_message_breaks_it_or_makes_a_fill_up(kind: str, junk: dict[str, Any], forced: bool) -> None:
+    """Whatever a field holds: nothing is raised, and what is told fits the order."""
+    tracking = Tracking("binanceusdm", {MARKET.symbol: MARKET})
+    tracking.add(request(), MARKET)
+    tracking.take_order(order(0, "open")[1], 0)
+    body = {**(order(4, "open") if kind == "order" else trade(1, 4))[1], **junk}
+    if forced:
+        body |= {"clientOrderId": "autoclose-1", "id": "9"}
+    (tracking.take_order if kind == "order" else tracking.take_trade)(body, MS)
+    for event in tracking.news(MS):
+        if isinstance(event, Fill):
+            assert (event.client_order_id, event.side) == (NAME, Side.BUY)
+            assert event.quantity <= Quantity(10)
+
+
 def test_orders_of_others_are_not_spoken_of() -> None:
     """Neither their updates nor their trades."""
     tracking = Tracking("binanceusdm", {MARKET.symbol: MARKET})
