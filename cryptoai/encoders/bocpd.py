@@ -39,7 +39,9 @@ class BOCPD:
     """hazard: probability of a break at each row; mean, kappa, alpha, beta: Normal-Gamma prior of a run's values.
 
     kappa and 2 alpha count the rows that the prior is worth for mean and variance; beta / alpha is the prior variance,
-    in the squared unit of the values. reach: longest run, in rows, that is told apart from longer ones.
+    in the squared unit of the values. reach: longest run, in rows, that is told apart from longer ones. freedom: most
+    degrees of freedom of a forecast. A run that lasts becomes sure that its values are normal, and then takes every
+    outlier for a break; 5 keeps the tails of returns, at the price of later answers where values are normal.
     """
 
     hazard: float = 1 / 250
@@ -48,20 +50,23 @@ class BOCPD:
     alpha: float = 1.0
     beta: float = 1.0
     reach: int = 200
+    freedom: float = math.inf
 
     def __post_init__(self) -> None:
         if not 0 < self.hazard < 1 or self.reach < 2:
             raise ConfigError(f"hazard {self.hazard} must lie in (0, 1) and reach {self.reach} be at least 2 rows")
         if not min(self.kappa, self.alpha, self.beta) > 0:
             raise ConfigError("kappa, alpha and beta of a Normal-Gamma prior must be positive")
+        if not self.freedom > 2:
+            raise ConfigError(f"freedom {self.freedom} leaves a forecast without a variance; give more than 2")
 
     @classmethod
-    def scaled_to(cls, values: Tensor, *, hazard: float = 1 / 250, reach: int = 200) -> Self:
+    def scaled_to(cls, values: Tensor, *, hazard: float = 1 / 250, reach: int = 200, freedom: float = math.inf) -> Self:
         """The weak prior in the unit of `values` (N,): their mean and variance; DataError if they never vary."""
         variance, mean = torch.var_mean(values.double())
         if not float(variance) > 0:
             raise DataError("the values of a break detector never vary; give a column that does")
-        return cls(hazard, float(mean), 1.0, 1.0, float(variance), reach)
+        return cls(hazard, float(mean), 1.0, 1.0, float(variance), reach, freedom)
 
     def start(self, batch: int, device: torch.device | None = None) -> RunLengths:
         """Before the first row of `batch` histories: one run, of unknown age."""
@@ -76,7 +81,7 @@ class BOCPD:
         away = value.double()[:, None] - mean
         more = kappa + 1
         surprise = kappa * away * away / (2 * more)
-        log_fit = _log_student(surprise, kappa, alpha, beta)
+        log_fit = _log_student(surprise, kappa, *self._tails(alpha, beta))
         learned = torch.stack([mean + away / more, more, alpha + 0.5, beta + surprise], 1)
         # A missing value may be anything, NaN too, so it is left out by choice and not by a product with zero.
         heavier = torch.where(present[:, None], mass * log_fit.exp(), mass)
@@ -96,6 +101,14 @@ class BOCPD:
                 runs = self.step(runs, value, present)
                 answers.append(runs.mass[:, :rows].sum(-1))
         return torch.stack(answers, 1)
+
+    def _tails(self, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha held at half of `freedom`, and the beta that leaves the variance of a long run as it was."""
+        if math.isinf(self.freedom):
+            return alpha, beta
+        heavy = alpha.clamp(max=self.freedom / 2)
+        narrower = torch.where(alpha > heavy, 1 - 2 / self.freedom, 1.0)
+        return heavy, beta * narrower * heavy / alpha
 
     def _prior(self, like: Tensor) -> Tensor:
         return like.new_tensor([self.mean, self.kappa, self.alpha, self.beta])[None, :, None]

@@ -23,6 +23,8 @@ from cryptoai.encoders.hmm import Filtered, GaussianHMM, fit_hmm
 __all__ = ["BLOCK", "RegimeEncoder", "RegimeFilter"]
 
 MAX_STATES = 4
+FREEDOM = 5.0
+"""Degrees of freedom that the break detector grants to returns."""
 BLOCK = ("p_0", "p_1", "p_2", "p_3", "entropy", "age", "volatility", "p_break")
 """What the columns of `RegimeFilter` mean."""
 
@@ -50,7 +52,7 @@ class RegimeFilter(nn.Module):
             raise ConfigError(f"{states} regimes do not fit the block; choose 2 to {MAX_STATES}")
         self.hmm = GaussianHMM(states, features)
         found = detector or BOCPD()
-        prior = [found.hazard, found.mean, found.kappa, found.alpha, found.beta, float(found.reach)]
+        prior = [found.hazard, found.mean, found.kappa, found.alpha, found.beta, float(found.reach), found.freedom]
         self.register_buffer("prior", torch.tensor(prior, dtype=torch.float64))
 
     @classmethod
@@ -64,15 +66,15 @@ class RegimeFilter(nn.Module):
     ) -> Self:
         """Both detectors on one history [T, K] in time order; float32 parameters. DataError: see `fit_hmm`."""
         first = torch.as_tensor(values[mask[:, 0], 0])
-        made = cls(values.shape[1], states, BOCPD.scaled_to(first))
+        made = cls(values.shape[1], states, BOCPD.scaled_to(first, freedom=FREEDOM))
         made.hmm.load_state_dict(fit_hmm(values, states, generator, mask=mask).float().state_dict())
         return made
 
     @property
     def detector(self) -> BOCPD:
         """The break detector of column 0."""
-        hazard, mean, kappa, alpha, beta, reach = self.get_buffer("prior").tolist()
-        return BOCPD(hazard, mean, kappa, alpha, beta, int(reach))
+        hazard, mean, kappa, alpha, beta, reach, freedom = self.get_buffer("prior").tolist()
+        return BOCPD(hazard, mean, kappa, alpha, beta, int(reach), freedom)
 
     def filtered(self, values: Tensor, mask: Tensor) -> Filtered:
         """The HMM's answer for a history, (B, T, states)."""

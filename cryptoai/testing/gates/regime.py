@@ -140,7 +140,7 @@ def _breaks(quick: bool) -> Sequence[Gate]:
     scores = [alarm.scores(market.values[:, None]) for market in markets]
     paths = {
         "ours": [alarm_path(score, LEARNED) for score in scores],
-        "BOCPD": _run_lengths(markets),
+        "BOCPD": _run_lengths(markets, BOCPD()),
         "oracle": [alarm_path(m.oracle(RECENT, levels=(1,)), LEARNED) for m in markets],
     }
     found = {name: _judge(path, markets) for name, path in paths.items()}
@@ -159,6 +159,24 @@ def _breaks(quick: bool) -> Sequence[Gate]:
     ]
 
 
+def _shifts(quick: bool) -> Sequence[Gate]:
+    """Mean shifts of one sd in heavy-tailed noise, where no level is learned: BOCPD with and without heavy tails."""
+    seeds, rows = (4, 6000) if quick else (8, 12_000)
+    markets = [break_market(TEST + seed, rows, "mean") for seed in range(seeds)]
+    ours = _judge(_run_lengths(markets, BOCPD(freedom=5.0)), markets)
+    normal = _judge(_run_lengths(markets, BOCPD()), markets)
+    oracle = _judge([alarm_path(market.oracle(RECENT), RUN_LENGTH) for market in markets], markets)
+    note = (
+        f"{len(ours.delays)} shifts of 1 sd in Student-t noise, {seeds} x {rows} rows; ours (5 degrees) {ours.text()}; "
+        f"normal runs {normal.text()}; oracle {oracle.text()}"
+    )
+    passed = ours.median <= 10 and ours.rate <= 2
+    asked = "<= 10 at <= 2 false in 1000"
+    return [
+        Gate(PART, "mean shift delay", ours.median, asked, passed, {"normal BOCPD": normal.median}, oracle.median, note)
+    ]
+
+
 def _stricter(scores: Sequence[Floats], markets: Sequence[BreakMarket]) -> str:
     """What a later, surer alarm would give."""
     rules = [Hysteresis(on, LEARNED.off, LEARNED.calm) for on in (0.6, 0.9, 0.99)]
@@ -166,10 +184,10 @@ def _stricter(scores: Sequence[Floats], markets: Sequence[BreakMarket]) -> str:
     return "; ".join(f"ours at {rule.on:g}: {each.text()}" for rule, each in zip(rules, found, strict=True))
 
 
-def _run_lengths(markets: Sequence[BreakMarket]) -> list[npt.NDArray[np.bool_]]:
-    """BOCPD as it comes: hazard 1/250, weak prior, alarm when a break in the last 20 rows is likelier than not."""
+def _run_lengths(markets: Sequence[BreakMarket], detector: BOCPD) -> list[npt.NDArray[np.bool_]]:
+    """The alarm of BOCPD: a break in the last 20 rows is likelier than not."""
     rows = torch.as_tensor(np.stack([market.values for market in markets]))
-    scores = BOCPD().recent(rows, torch.ones_like(rows, dtype=torch.bool), RECENT).numpy()
+    scores = detector.recent(rows, torch.ones_like(rows, dtype=torch.bool), RECENT).numpy()
     return [alarm_path(row, RUN_LENGTH) for row in scores]
 
 
@@ -263,6 +281,7 @@ def _learned(train: HawkesFlow, test: HawkesFlow, seed: int) -> Floats:
 CHECKS: tuple[Check, ...] = (
     Check("regime.filter", _filter),
     Check("regime.breaks", _breaks),
+    Check("regime.shifts", _shifts),
     Check("regime.hawkes", _hawkes),
     Check("regime.next-event", _next_event),
 )

@@ -89,12 +89,25 @@ def test_units_do_not_matter_once_the_prior_is_scaled() -> None:
     assert torch.allclose(plain, scaled, atol=1e-6)
 
 
+def test_heavy_tails_are_taken_for_breaks_unless_they_are_expected() -> None:
+    """Student-t noise of 5 degrees without a break: far fewer rows above .5 with `freedom` 5; a jump is still seen."""
+    noise = np.random.default_rng(8).standard_t(5, (4, 600)) * np.sqrt(3 / 5)
+    rows = torch.as_tensor(noise)
+    mask = torch.ones_like(rows, dtype=torch.bool)
+    normal, heavy = (BOCPD(freedom=freedom).recent(rows, mask) for freedom in (np.inf, 5.0))
+    assert (heavy > 0.5).sum() < 0.5 * (normal > 0.5).sum()
+    rows[:, 500:] += 4.0
+    assert (BOCPD(freedom=5.0).recent(rows, mask)[:, 505:515] > 0.9).all()
+
+
 def test_settings_without_meaning_are_refused() -> None:
     """A hazard of 1, a prior of no weight, more recent rows than are kept, values that never vary."""
     with pytest.raises(ConfigError, match="hazard"):
         BOCPD(hazard=1.0)
     with pytest.raises(ConfigError, match="positive"):
         BOCPD(kappa=0.0)
+    with pytest.raises(ConfigError, match="variance"):
+        BOCPD(freedom=2.0)
     with pytest.raises(ConfigError, match="reach"):
         BOCPD(reach=10).recent(*run(np.zeros(5)), rows=20)
     with pytest.raises(DataError, match="never vary"):
