@@ -146,12 +146,24 @@ def _hidden_trend(seed: int, rows: int) -> Columns:
     return {"step_return": market.returns[:, 0], **truth}
 
 
+def _carriers(seed: int, rows: int) -> Columns:
+    from cryptoai.data_universe.schema import index
+    from cryptoai.testing.market.carriers import CARRIERS, IDLE, carrier_market
+
+    market = carrier_market(seed, rows)
+    shown = np.where(market.mask, market.values, np.nan)
+    seen = {f"seen_{name}": shown[:, index(name)] for name in (*CARRIERS.values(), *IDLE.values())}
+    times = {"row_time_ns": market.times, "row_mid": market.mid}
+    return times | seen | _truth(next_return=market.returns, next_mean=market.drift)
+
+
 def _truth(**columns: npt.NDArray[Any]) -> Columns:
     return {TRUTH_PREFIX + name: column for name, column in columns.items()}
 
 
 CATALOGUE: dict[str, Entry] = {
     "switching": Entry("two hidden regimes and a signal among six noises", _switching),
+    "carriers": Entry("three features that carry the next return, and two that only look like it", _carriers),
     "regimes": Entry("three hidden regimes of one return", _regimes),
     "breaks": Entry("volatility that doubles and falls back unannounced", _breaks("volatility")),
     "mean-breaks": Entry("a mean that shifts unannounced under Student-t noise", _breaks("mean")),
