@@ -52,7 +52,7 @@ class Rule:
     log_score_margin: float = 0.01
     """Nats a decision."""
     net_margin: float = 0.05
-    """Standard deviations of the champion's result a decision, or of the market's cost where it does not trade."""
+    """Standard deviations of the champion's result a decision, or the challenger's where the champion never trades."""
     coverage_margin: float = 0.05
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cryptoai.cli.train import fit
 from cryptoai.core.bundle import verify_bundle
 from cryptoai.core.config import Config, ModelConfig, build
 from cryptoai.core.errors import DataError
@@ -24,7 +25,7 @@ from cryptoai.training.bundle import BEST
 from cryptoai.training.dataset import Dataset
 from cryptoai.training.recipe import Origin, train_bundle
 from cryptoai.training.record import Progress
-from cryptoai.training.trainer import TrainingStoppedError
+from cryptoai.training.trainer import Report, TrainingStoppedError
 from cryptoai.world_model import load
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "run_training.py"
@@ -32,6 +33,7 @@ TINY = {
     "data.sample_ms": 1000, "model.hidden_dim": 16, "model.latent_dim": 16, "model.layers": 1, "model.heads": 2,
     "model.context": 4, "training.batch_size": 32, "training.encoder_epochs": 1, "training.world_model_epochs": 1,
     "training.policy_epochs": 2, "training.sequence": 8, "training.horizon": 3,
+    "training.threads": 1,
 }  # fmt: skip
 
 
@@ -175,6 +177,54 @@ def test_sigterm_to_the_script_leaves_no_process_and_a_checkpoint(tmp_path: Path
     assert "run the same command to go on" in said
     assert list(tmp_path.glob(".work-*/encoders/step_*/model.safetensors"))
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_group_with_a_killed_process_starts_again_and_learns_what_one_process_learns(tmp_path: Path) -> None:
+    """SIGKILL to one of two workers: the launcher starts both anew; every tensor is that of one undisturbed process."""
+    size = {"training.batch_size": 64, "training.encoder_epochs": 8}
+    more = ["--gpus", "2", "--rows", "300"] + [x for key, value in size.items() for x in ("--set", f"{key}={value}")]
+    script = subprocess.Popen(command(tmp_path / "b", *more), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        os.kill(_wait_for_checkpointing(script.pid)[1], signal.SIGKILL)
+        told, said = script.communicate(timeout=200)
+    finally:
+        script.kill()
+        script.wait()
+    assert "killed by SIGKILL; all start again from the newest checkpoint (3 restarts are left)" in said
+    assert script.returncode == 0, said
+    alone = train_bundle([rows(300, seed=7)], tiny(**size), tmp_path / "a")
+    for part in ("encoders", "world_model", "policy"):
+        name = f"{part}.safetensors"
+        assert (Path(told.strip()) / name).read_bytes() == (alone / name).read_bytes()
+
+
+class _Heard:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.stages = dict[str, int]()
+
+    def progress(self, now: Progress) -> None:
+        self.stages[now.stage] = now.step
+
+    def report(self, done: Report) -> None:
+        assert self.stages[done.stage] == done.steps
+
+
+def test_a_bundle_is_trained_further_and_the_metrics_are_kept(tmp_path: Path) -> None:
+    """What `cryptoai train --from` calls: a verdict, then the new bundle, and a row a step for every stage."""
+    small = tiny(**{"training.batch_size": 128, "training.checkpoints": str(tmp_path)})
+    first = train_bundle([rows(300)], small, tmp_path)
+    heard = _Heard()
+    verdict, bundle = fit([rows(800)], small, Origin(), first, heard)
+    assert verdict.startswith("verdict: ")
+    folder = Path(bundle.removeprefix("bundle "))
+    assert verify_bundle(folder, schema_hash=SCHEMA_HASH).parent == verify_bundle(first).revision
+    assert len(heard.stages) == 4 * 3
+    (metrics,) = (tmp_path / "metrics").iterdir()
+    assert {path.stem for path in metrics.glob("*.csv")} == set(heard.stages)
 
 
 def _free_port() -> int:
