@@ -79,12 +79,12 @@ def draw_preferences(lives: int, generator: torch.Generator) -> Tensor:
 
 
 def relative_weights(preferences: Tensor) -> Tensor:
-    """preferences (..., 4) -> weight over default weight (..., 5), divided by the greatest; 1 for the default.
+    """preferences (..., 4) -> weight over default weight (..., 5), by the root of the greatest; 1 for the default.
 
-    Only ratios matter to a policy. None above 1 keeps the values of all lives within one range.
+    Only ratios matter to a policy. The root halves (in the log) how far one life's rewards outweigh another's.
     """
     ratios = torch.cat([torch.zeros_like(preferences[..., :1]), preferences], -1) * math.log(SPAN)
-    return (ratios - ratios.amax(-1, keepdim=True)).exp()
+    return (ratios - 0.5 * ratios.amax(-1, keepdim=True)).exp()
 
 
 def preferences_of(weights: Sequence[float]) -> Tensor:

@@ -61,6 +61,18 @@ class TrueMarket:
             seen, _ = self.step(seen, generator)
         return seen
 
+    def lives(self, seed: int, steps: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Drawn lives as `Recorded.lives` cuts them."""
+        generator = torch.Generator().manual_seed(seed)
+        seen, rows = self.start(count, generator), []
+        for _ in range(steps):
+            known = self.forecast(seen)
+            after, returns = self.step(seen, generator)
+            rows.append((seen.feature, known.mean[:, 0], known.sd[:, 0], returns))
+            seen = after
+        feature, mean, sd, returns = (torch.stack(column) for column in zip(*rows, strict=True))
+        return feature, mean, sd, returns
+
     def forecast(self, latent: Seen) -> Known:
         calm, wild = MEAN[0] / UNIT_BP, MEAN[1] / UNIT_BP
         base = calm + latent.belief * (wild - calm)
@@ -120,14 +132,23 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What each of B lives came to, per step. net: expected return less cost, volatility units; turnover; exposure:
-    mean of its absolute value. losses (T, B): realised loss of the position.
+    """What each of B lives came to, means over its steps. rewards (B, 5) by OBJECTIVES, with the expected return;
+    exposure (B,) of its absolute value; drawdown (B,); losses (T, B): realised loss of the position at each step.
     """
 
-    net: Tensor
-    turnover: Tensor
+    rewards: Tensor
     exposure: Tensor
+    drawdown: Tensor
     losses: Tensor
+
+    @property
+    def net(self) -> Tensor:
+        """(B,): expected return less cost, volatility units a step."""
+        return self.rewards[:, :2].sum(-1)
+
+    @property
+    def turnover(self) -> float:
+        return -float(self.rewards[:, 4].mean())
 
     def tail(self, level: float = 0.95) -> float:
         """Mean of the losses beyond their `level` quantile, over all steps and lives (expected shortfall)."""
@@ -143,14 +164,14 @@ def trade(
     features, means, sds, returns = lives
     held, depth = torch.zeros_like(means[0]), torch.zeros_like(means[0])
     wanted = (torch.zeros(PREFERENCES) if preferences is None else preferences).expand(len(held), -1)
-    rows = []
+    rows: list[tuple[Tensor, ...]] = []
     for feature, mean, sd, after in zip(features, means, sds, returns, strict=True):
         action = policy(situate(feature, depth, wanted), held).mode()
         step = reward(action, held, after, cost, expected=mean, spread=sd, drawdown=depth)
-        rows.append((step.reward[:, :2].sum(-1), -step.reward[:, 4], step.exposure.abs(), -step.exposure * after))
         held, depth = step.exposure, step.drawdown
-    net, turnover, exposure, losses = (torch.stack(column) for column in zip(*rows, strict=True))
-    return Outcome(net.mean(0), turnover.mean(0), exposure.mean(0), losses)
+        rows.append((step.reward, held.abs(), depth, -held * after))
+    rewards, exposure, drawdown, losses = (torch.stack(column) for column in zip(*rows, strict=True))
+    return Outcome(rewards.mean(0), exposure.mean(0), drawdown.mean(0), losses)
 
 
 def _filtered(wild: Tensor, residual: Tensor) -> Tensor:

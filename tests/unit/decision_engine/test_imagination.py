@@ -135,7 +135,7 @@ def test_a_life_is_paid_by_its_own_weights() -> None:
         imagine(Signalled(1.0), policy, critic, starts(0), 4, Conditions(0.1, None, wanted), draws())
         for wanted in (plain, dear)
     ]
-    assert torch.allclose(runs[1].rewards, runs[0].rewards * torch.tensor([1 / 8, 1.0, 1 / 8, 1 / 8, 1 / 8]))
+    assert torch.allclose(runs[1].rewards, runs[0].rewards * torch.tensor([1, 8, 1, 1, 1]) / 8**0.5)
     assert torch.equal(runs[1].features[..., -4:], dear.expand(4, -1, -1))
 
 

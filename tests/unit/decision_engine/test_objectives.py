@@ -52,10 +52,10 @@ def test_the_cvar_term_has_the_mean_of_the_conditional_value_at_risk() -> None:
 
 
 def test_default_weights_are_relative_weights_of_one() -> None:
-    """No preference is the default; a preference of 1 makes one weight 8 times the others, none above 1."""
+    """No preference is the default; a preference of 1 makes one weight 8 times the others, around them in the log."""
     assert torch.equal(relative_weights(torch.zeros(3, 4)), torch.ones(3, 5))
     raised = relative_weights(torch.tensor([0.0, 0.0, 0.0, 1.0]))
-    assert raised.tolist() == pytest.approx([1 / 8, 1 / 8, 1 / 8, 1 / 8, 1.0])
+    assert raised.tolist() == pytest.approx([8**-0.5] * 4 + [8**0.5])
     lowered = relative_weights(torch.tensor([0.0, 0.0, 0.0, -1.0]))
     assert lowered.tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0, 1 / 8])
 
