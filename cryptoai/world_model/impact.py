@@ -17,6 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve
 
 from cryptoai.core.errors import DataError
 
@@ -27,7 +28,8 @@ Floats = npt.NDArray[np.float64]
 FOLDS = 5
 KNOTS = tuple(n / 10 for n in range(1, 10))
 """Quantiles of a signal at which its fitted effect may bend."""
-_RIDGE = 1e-3
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+"""Of the ridge fits, in units of the mean variance of the controls."""
 _LEFT = 0.01
 """Least share of the actions' variance that the signals must leave unexplained."""
 
@@ -132,15 +134,22 @@ def _bends(signals: Floats) -> Floats:
 
 
 def _unexplained(controls: Floats, targets: Floats, lags: int) -> Floats:
-    """Residuals of ridge fits made elsewhere: folds are stretches of time, `lags` rows next to each are left out."""
-    out, rows = np.empty_like(targets), np.arange(len(targets))
+    """Residuals [n, L] of ridge fits made elsewhere: folds are stretches of time, `lags` rows next to each left out.
+
+    Each column takes the penalty that leaves least of it out of sample: useless signals must not cost the others.
+    """
+    out, rows = np.empty((len(PENALTIES), *targets.shape)), np.arange(len(targets))
     for fold in np.array_split(rows, FOLDS):
         away = (rows < fold[0] - lags) | (rows > fold[-1] + lags)
         mean = controls[away].mean(0), targets[away].mean(0)
         x, y = controls[away] - mean[0], targets[away] - mean[1]
-        weights = np.linalg.solve(x.T @ x + _RIDGE * len(x) * np.eye(x.shape[1]) * x.var(0).mean(), x.T @ y)
-        out[fold] = targets[fold] - mean[1] - (controls[fold] - mean[0]) @ weights
-    return out
+        square, cross = x.T @ x, x.T @ y
+        unit = np.eye(len(square)) * np.trace(square) / len(square)
+        for at, penalty in enumerate(PENALTIES):
+            weights = solve(square + penalty * unit, cross, assume_a="pos")
+            out[at, fold] = targets[fold] - mean[1] - (controls[fold] - mean[0]) @ weights
+    best = np.square(out).mean(1).argmin(0)
+    return np.asarray(np.take_along_axis(out, best[None, None, :], 0)[0])
 
 
 def _newey_west(scores: Floats, lags: int) -> Floats:
