@@ -60,7 +60,7 @@ class Stepped:
     def poll(self, now_ns: int) -> list[VenueEvent]:
         self._go(now_ns)
         said = list(self._venue.poll(now_ns))
-        for _ in range(200):
+        for _ in range(1000):
             if self._heard():
                 break
             self._venue.await_news(0.02)
@@ -100,7 +100,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Any]:
         link = Link(
             name,
             Login("test-key", "test-secret"),
-            timeout_s=2,
+            timeout_s=10,
             urls=lambda urls: moved(urls, exchange.address),
         )
         with CcxtVenue(link, (contract.INSTRUMENT,)) as venue:

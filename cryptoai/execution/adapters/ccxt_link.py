@@ -105,7 +105,11 @@ class Link:
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"venue-{venue}", daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self.client = self._client(login, sandbox=sandbox, urls=urls)
+        try:
+            self.client = self._client(login, sandbox=sandbox, urls=urls)
+        except ConfigError:
+            self._loop.close()
+            raise
         rate = 1000.0 / float(self.client.rateLimit)
         self.limiter = limiter or SharedLimiter(rate, 30 * rate)
         limited(self.client, self.limiter)

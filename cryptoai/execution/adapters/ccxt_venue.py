@@ -12,6 +12,7 @@ never touch an order that is not the bot's.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, Self
@@ -182,6 +183,14 @@ class CcxtVenue:
 
     # ------------------------------------------------------------------ beyond it
 
+    def prepare(self) -> None:
+        """Sets and reads back margin mode and leverage now, rather than before the first order.
+
+        VenueError if the venue says others than it was told.
+        """
+        for market in self._markets.values():
+            self._prepare(market)
+
     def amend(self, client_order_id: str, order: ApprovedOrder, now_ns: int) -> None:
         """Gives an open order the quantity and price of `order`, in place; it keeps its own id.
 
@@ -221,7 +230,8 @@ class CcxtVenue:
         amounts = sent.amount, sent.price
         create = self._client.create_order
         try:
-            told = self._link.call(lambda: create(sent.symbol, sent.type, sent.side, *amounts, sent.params))
+            with urgent() if entry.request.reduce_only else nullcontext():
+                told = self._link.call(lambda: create(sent.symbol, sent.type, sent.side, *amounts, sent.params))
         except CallError as error:
             self._not_sent(entry, error, now_ns)
         else:

@@ -120,14 +120,14 @@ class Bench:
         self.now += by_ns
         self.exchange.advance_to(self.now)
 
-    def hear(self, venue: Connected, until: Callable[[], bool], tries: int = 200) -> None:
+    def hear(self, venue: Connected, until: Callable[[], bool], tries: int = 1000) -> None:
         """Polls until something holds; InvariantError if it never does."""
         for _ in range(tries):
             self.said[venue] += venue.poll(self.now)
             if until():
                 return
             venue.await_news(0.02)
-        raise InvariantError(f"it was never heard; said was {self.said[venue]}")
+        raise InvariantError(f"it was never heard; the last that was said is {self.said[venue][-3:]}")
 
     def ready(self, venue: Connected) -> None:
         """Waits until the client's stream is there and the first questions are answered."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cryptoai.core.instruments import Instrument
+from cryptoai.execution.adapters.ccxt_limits import SharedLimiter
 from cryptoai.execution.adapters.ccxt_link import Link, Login
 from cryptoai.execution.adapters.ccxt_venue import CcxtVenue, Terms
 from cryptoai.testing.exchange.small import Bench, bench
@@ -17,11 +18,24 @@ from cryptoai.testing.feed_exchange import moved
 
 
 def connect(
-    made: Instrument, address: str, key: str, secret: str, *, timeout_s: float = 2.0, **terms: Any
+    made: Instrument,
+    address: str,
+    key: str,
+    secret: str,
+    *,
+    timeout_s: float = 5.0,
+    limiter: SharedLimiter | None = None,
+    **terms: Any,
 ) -> CcxtVenue:
-    """A CcxtVenue that knows the local exchange's address for every one of ccxt's."""
-    link = Link(made.venue, Login(key, secret), timeout_s=timeout_s, urls=lambda urls: moved(urls, address))
-    return CcxtVenue(link, (made,), Terms(**terms))
+    """A CcxtVenue that knows the local exchange's address for every one of ccxt's.
+
+    The timeout holds from the first order on, so that a busy machine does not fail at the start.
+    """
+    budget = limiter or SharedLimiter(10_000, 100_000)
+    link = Link(made.venue, Login(key, secret), limiter=budget, urls=lambda urls: moved(urls, address))
+    venue = CcxtVenue(link, (made,), Terms(**terms))
+    link.timeout_s, link.client.timeout = timeout_s, round(1000 * timeout_s)
+    return venue
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cryptoai.core.errors import TransientError, VenueError
 from cryptoai.core.messages import Fill, Liquidation, OrderStatus, OrderUpdate, Side
 from cryptoai.core.money import Quantity
 from cryptoai.data_universe.events import ASK, BID, CLEAR, LEVEL, TRADE, EventArray
+from cryptoai.execution.adapters.ccxt_limits import SharedLimiter
 from cryptoai.testing.exchange.small import START, TURN, Bench, small_instrument
 
 S = OrderStatus
@@ -145,6 +146,31 @@ def test_the_rate_limit_stops_requests_until_the_exchange_says(market: Bench) ->
     assert len(market.ledger(client)["orders"]) == 1
 
 
+def test_the_rate_limit_of_one_is_the_rate_limit_of_all(market: Bench) -> None:
+    """Two connections share a budget, as they share an address: the 429 of one keeps the other from asking."""
+    shared = SharedLimiter(20.0, 600.0)
+    one, two = (market.account(name, "secret") for name in ("one", "two"))
+    first, second = (market.venue(client, limiter=shared) for client in (one, two))
+    for venue in (first, second):
+        market.send(venue, Side.BUY, "1", "99", decision=9)
+        market.ready(venue)
+    weights = market.exchange.server.weights["/fapi"]
+    weights.limit = 0
+    market.send(first, Side.BUY, "1", "99.5")
+    order = market.send(second, Side.BUY, "1", "99.5")
+    market.hear(second, lambda: market.statuses(second, order) == [S.REJECTED])
+    assert shared.paused_s > 0
+    assert market.exchange.do(lambda: dict(weights._warned)) == {"127.0.0.1": 1}
+
+
+def test_margin_can_be_set_before_the_first_order(market: Bench) -> None:
+    """So that the first order does not wait for it."""
+    client = market.account()
+    venue = market.venue(client, leverage=3)
+    venue.prepare()
+    assert market.exchange.do(lambda: client.leverage["BTCUSDT"]) == 3
+
+
 def test_a_wrong_secret_stops_trading(market: Bench) -> None:
     """The venue says that its key is refused, and no order is sent."""
     client = market.account()
@@ -228,7 +254,7 @@ def test_a_maintenance_is_waited_out(market: Bench) -> None:
         venue.positions(market.now)
     market.exchange.faults.heal()
     market.go(2 * SECOND)
-    market.hear(venue, lambda: S.FILLED in market.statuses(venue, order), tries=400)
+    market.hear(venue, lambda: S.FILLED in market.statuses(venue, order))
     assert venue.positions(market.now) == {market.made.id: Quantity(2)}
 
 
