@@ -11,6 +11,7 @@ Two scores, both probabilities of a break in the last `RECENT` rows:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -21,7 +22,7 @@ import torch
 
 from cryptoai.black_swan.alarm import Hysteresis
 from cryptoai.core.errors import BundleError
-from cryptoai.encoders.hmm import GaussianHMM, fit_hmm
+from cryptoai.encoders.hmm import RegimeHMM, fit_hmm
 
 __all__ = ["LEARNED", "RECENT", "RUN_LENGTH", "BreakAlarm", "alarm_path"]
 
@@ -36,15 +37,26 @@ _PREFIX = "breaks."
 
 @dataclass(frozen=True, slots=True)
 class BreakAlarm:
-    """A Gaussian HMM over K columns and the rule that turns its scores into an alarm."""
+    """A hidden Markov model over K columns and the rule that turns its scores into an alarm."""
 
-    hmm: GaussianHMM
+    hmm: RegimeHMM
     rule: Hysteresis = LEARNED
 
     @classmethod
-    def fit(cls, values: npt.NDArray[np.floating], generator: np.random.Generator, *, states: int = 2) -> Self:
-        """values [T, K] in time order, NaN where missing; DataError for too few rows (see `fit_hmm`)."""
-        return cls(fit_hmm(np.nan_to_num(values), states, generator, mask=~np.isnan(values)))
+    def fit(
+        cls,
+        values: npt.NDArray[np.floating],
+        generator: np.random.Generator,
+        *,
+        states: int = 2,
+        freedom: float = math.inf,
+    ) -> Self:
+        """values [T, K] in time order, NaN where missing; DataError for too few rows (see `fit_hmm`).
+
+        freedom: of Student-t values; returns of real markets want 4, or the alarm stands at every outlier.
+        """
+        known = ~np.isnan(values)
+        return cls(fit_hmm(np.nan_to_num(values), states, generator, mask=known, freedom=freedom))
 
     def scores(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """P(the regime is wilder than `RECENT` rows ago | rows up to t), [T]; values [T, K], NaN where missing.
@@ -75,7 +87,7 @@ class BreakAlarm:
         mean = found.get("mean", torch.zeros(0))
         if mean.ndim != 2:
             raise BundleError("breaks.mean (states, columns) is missing from the bundle's risk tensors; train it again")
-        hmm = GaussianHMM(*mean.shape).to(mean.dtype)
+        hmm = RegimeHMM(*mean.shape).to(mean.dtype)
         try:
             hmm.load_state_dict(found)
         except RuntimeError as error:

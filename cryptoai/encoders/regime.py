@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cryptoai.core.errors import ConfigError
 from cryptoai.encoders.bocpd import BOCPD
 from cryptoai.encoders.feature_mlp import FeatureMLP
-from cryptoai.encoders.hmm import Filtered, GaussianHMM, fit_hmm
+from cryptoai.encoders.hmm import Filtered, RegimeHMM, fit_hmm
 
 __all__ = ["BLOCK", "RegimeEncoder", "RegimeFilter"]
 
@@ -50,7 +50,7 @@ class RegimeFilter(nn.Module):
         super().__init__()
         if not 2 <= states <= MAX_STATES:
             raise ConfigError(f"{states} regimes do not fit the block; choose 2 to {MAX_STATES}")
-        self.hmm = GaussianHMM(states, features)
+        self.hmm = RegimeHMM(states, features)
         found = detector or BOCPD()
         prior = [found.hazard, found.mean, found.kappa, found.alpha, found.beta, float(found.reach), found.freedom]
         self.register_buffer("prior", torch.tensor(prior, dtype=torch.float64))
@@ -63,11 +63,15 @@ class RegimeFilter(nn.Module):
         generator: np.random.Generator,
         *,
         states: int = MAX_STATES,
+        freedom: float = math.inf,
     ) -> Self:
-        """Both detectors on one history [T, K] in time order; float32 parameters. DataError: see `fit_hmm`."""
+        """Both detectors on one history [T, K] in time order; float32 parameters. DataError: see `fit_hmm`.
+
+        freedom: of the values within a regime, see `RegimeHMM`.
+        """
         first = torch.as_tensor(values[mask[:, 0], 0])
         made = cls(values.shape[1], states, BOCPD.scaled_to(first, freedom=FREEDOM))
-        made.hmm.load_state_dict(fit_hmm(values, states, generator, mask=mask).float().state_dict())
+        made.hmm.load_state_dict(fit_hmm(values, states, generator, mask=mask, freedom=freedom).float().state_dict())
         return made
 
     @property

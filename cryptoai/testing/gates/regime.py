@@ -17,7 +17,7 @@ import torch
 from cryptoai.black_swan.alarm import Hysteresis
 from cryptoai.black_swan.breaks import LEARNED, RECENT, RUN_LENGTH, BreakAlarm, alarm_path
 from cryptoai.encoders.bocpd import BOCPD
-from cryptoai.encoders.hmm import GaussianHMM, fit_hmm
+from cryptoai.encoders.hmm import RegimeHMM, fit_hmm
 from cryptoai.testing.gates.gate import Check, Gate
 from cryptoai.testing.market.breaks import MIN_GAP, BreakMarket, break_market
 from cryptoai.testing.market.hawkes import TRUTH, HawkesFlow, fit_hawkes, hawkes_flow
@@ -83,13 +83,13 @@ def _score(known: Floats, market: RegimeMarket) -> tuple[float, float]:
     return right, float(((known - np.eye(3)[market.regime]) ** 2).sum(1).mean())
 
 
-def _filtered(model: GaussianHMM, values: Floats) -> Floats:
+def _filtered(model: RegimeHMM, values: Floats) -> Floats:
     rows = torch.as_tensor(values)[None, :, None]
     with torch.no_grad():
         return np.asarray(model(rows, torch.ones_like(rows, dtype=torch.bool)).probabilities[0].numpy())
 
 
-def _judge_hmm(values: Floats, seed: int) -> GaussianHMM:
+def _judge_hmm(values: Floats, seed: int) -> RegimeHMM:
     """hmmlearn's EM, the best of four starts; its parameters run through a filter, since it only smooths."""
     import warnings
 
@@ -101,8 +101,9 @@ def _judge_hmm(values: Floats, seed: int) -> GaussianHMM:
     best: Any = max(tried, key=lambda model: model.score(values[:, None]))
     sd = np.sqrt(best.covars_[:, 0, 0])
     order = sd.argsort()
-    parts = (best.startprob_[order], best.transmat_[order][:, order], best.means_[order], sd[order, None])
-    return GaussianHMM.of(*(torch.as_tensor(np.ascontiguousarray(part)) for part in parts))
+    chain = np.ascontiguousarray(best.transmat_[order][:, order])
+    initial, moves = torch.as_tensor(best.startprob_[order]), torch.as_tensor(chain)
+    return RegimeHMM.of(initial, moves, torch.as_tensor(best.means_[order]), torch.as_tensor(sd[order, None]))
 
 
 # Breaks

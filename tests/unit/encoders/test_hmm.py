@@ -5,19 +5,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from cryptoai.core.errors import ConfigError, DataError
-from cryptoai.encoders.hmm import GaussianHMM, fit_hmm
+from cryptoai.encoders.hmm import RegimeHMM, fit_hmm
 from cryptoai.encoders.regime import BLOCK, RegimeFilter
 from cryptoai.testing.market.regimes import MEAN, SD, TRANSITION, regime_market, stationary
 
 
-def planted() -> GaussianHMM:
+def planted() -> RegimeHMM:
     """The three regimes with their true parameters, float64."""
     chain = torch.tensor(TRANSITION, dtype=torch.float64)
     start = torch.tensor(stationary(chain.numpy()))
     mean, sd = (torch.tensor(part, dtype=torch.float64)[:, None] for part in (MEAN, SD))
-    return GaussianHMM.of(start, chain, mean, sd)
+    return RegimeHMM.of(start, chain, mean, sd)
 
 
 def shown(values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,6 +116,22 @@ def test_the_fit_finds_the_planted_regimes() -> None:
     data = shown(market.returns)
     ours, truth = (m(*data).log_likelihood[0, -1].item() for m in (model, planted()))
     assert ours > truth - 1.0
+
+
+def test_student_states_leave_outliers_where_they_are() -> None:
+    """Two scales of t4 noise, 100 rows each: with `freedom` 4 states last and scales are found; normal states flip."""
+    scale = np.repeat(np.tile([1.0, 3.0], 20), 100)
+    values = (scale * np.random.default_rng(3).standard_t(4, 4000))[:, None]
+    normal, student = (
+        fit_hmm(values, 2, np.random.default_rng(0), freedom=freedom, restarts=2, iterations=40)
+        for freedom in (np.inf, 4.0)
+    )
+    assert student.log_sd.exp().detach().numpy()[:, 0] == pytest.approx([1.0, 3.0], rel=0.12)
+    assert student.transition.diagonal().min().item() > 0.983
+    assert normal.transition.diagonal().max().item() < 0.98
+    rows, there = shown(values[:5, 0])
+    expected = stats.t.logpdf(values[:5], 4, student.mean.detach().T, student.log_sd.exp().detach().T)
+    assert student.log_fit(rows, there)[0].detach().numpy() == pytest.approx(expected)
 
 
 def test_the_same_generator_gives_the_same_fit_and_rows_behind_the_mask_count_for_nothing() -> None:
