@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 from cryptoai.cli.console import err, fail_in_one_sentence
 from cryptoai.cli.settings import load_config
 from cryptoai.cli.train_watch import watching
-from cryptoai.core.errors import ConfigError, CryptoAIError
+from cryptoai.core.errors import ConfigError, CryptoAIError, TransientError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     from cryptoai.core.config import Config
     from cryptoai.training.dataset import Dataset
@@ -93,13 +94,18 @@ def _run_group(processes: int, argv: Sequence[str]) -> int:
     try:
         elastic_launch(plan, sys.executable)(str(Path(__file__).resolve()), *argv)
     except ChildFailedError as error:
-        # Those that a dead neighbour leaves behind fail too: what a signal did comes first.
-        codes = [failure.exitcode for failure in error.failures.values()]
-        return min(codes)
+        return _cause(error)
     except SignalException as stop:
         err.print(f"stopped by {signal.Signals(stop.sigval).name}")
         return 128 + stop.sigval
     return 0
+
+
+def _cause(error: ChildFailedError) -> int:
+    """The exit code that began it: the launcher ends the others by SIGTERM, or they fail for want of a neighbour."""
+    codes = [failure.exitcode for failure in error.failures.values()]
+    killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
+    return killed[0] if killed else int(error.get_first_failure()[1].exitcode)
 
 
 def _processes(wanted: int) -> int:
@@ -133,7 +139,12 @@ def _train(args: argparse.Namespace) -> None:
     with joined(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0"))) as ranks:
         if not ranks.leads:
             err.quiet = True  # all ranks fail alike; one says it
-        _fit(args, config, ranks)
+        try:
+            _fit(args, config, ranks)
+        except RuntimeError as error:
+            if "onnection" not in str(error):
+                raise
+            raise TransientError("another training process ended, so this one does") from error
 
 
 def _fit(args: argparse.Namespace, config: Config, ranks: Ranks) -> None:
