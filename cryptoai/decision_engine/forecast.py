@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cryptoai.world_model import HORIZONS, ReturnMixture
+from cryptoai.world_model import HORIZONS
 from cryptoai.world_model.distributions import t4_quantile
 
 __all__ = ["QUANTILES", "REGIMES", "Outlook", "horizon_names", "outlook"]
@@ -45,9 +45,8 @@ def horizon_names(interval_ms: int) -> tuple[str, ...]:
     return tuple(f"{steps * interval_ms / 1000:g}s" for steps in HORIZONS)
 
 
-def outlook(mixture: ReturnMixture) -> Outlook:
-    """What a mixture of shape (1, H, K) says."""
-    weights, loc, scale = (part[0].double().numpy() for part in (mixture.weights, mixture.loc, mixture.scale))
+def outlook(weights: Floats, loc: Floats, scale: Floats) -> Outlook:
+    """What a mixture of Student-t (4 degrees of freedom) says, each (H, K)."""
     mean = (weights * loc).sum(-1)
     second = (weights * (2 * scale**2 + loc**2)).sum(-1)
     sd = np.sqrt(np.maximum(second - mean**2, 1e-12))

@@ -146,7 +146,7 @@ class InferenceEngine:
         return torch.from_numpy(full), torch.from_numpy(present)
 
     def _answer(self, newest: Newest, values: Floats, mask: Bools) -> dict[str, Any]:
-        ahead = outlook(self._parts.world_model.mixture(newest.h))
+        ahead = outlook(*self._market.forecast(newest))
         var99, es99 = self._parts.risk.loss(0.99, ahead.mean[0], ahead.sd[0], values[-1], mask[-1])
         anomaly, alarm = self._strangeness(values, mask)
         action, value = self._act(newest.feature, float(values[-1, _POSITION]) if mask[-1, _POSITION] else 0.0)

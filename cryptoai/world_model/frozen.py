@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,12 +21,14 @@ from cryptoai.encoders.feature_mlp import FeatureMLP
 from cryptoai.encoders.order_flow import MixerBlock, OrderFlowEncoder
 from cryptoai.encoders.scaler import CLIP
 from cryptoai.encoders.state import CLASSES, StateEncoder
+from cryptoai.world_model.distributions import SCALE_FLOOR
 from cryptoai.world_model.model import WorldModel
 from cryptoai.world_model.transformer import Block, rotary_angles, rotated
 
 __all__ = ["FrozenModel", "Newest"]
 
 _EPS = torch.finfo(torch.float32).eps
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class FrozenModel:
             self._state = _State(model.encoder)
             self._latent = _affine(model.encoder.latent)
             self._token = _Token(model)
+            self._returns = _Returns(model)
             blocks = [_FrozenBlock(cast(Block, block), steps) for block in model.transformer.blocks]
         self._before, self._last = blocks[:-1], blocks[-1]
         self._gain = model.transformer.norm.weight
@@ -64,6 +69,10 @@ class FrozenModel:
             x = block(x, seen)
         h = F.rms_norm(self._last.newest(x, seen), self._gain.shape, self._gain)
         return Newest(h, z[-1:])
+
+    def forecast(self, newest: Newest) -> tuple[Floats, Floats, Floats]:
+        """Weights, locations and scales (H, members * K) of `WorldModel.mixture` there, float64."""
+        return self._returns(newest.h)
 
     @staticmethod
     def _mode(logits: Tensor) -> Tensor:
@@ -193,6 +202,27 @@ class _Token:
         inner = torch.addmm(torch.addmm(self.bias, shown, self.shown), z, self.latent)
         inner = F.silu(F.rms_norm(inner, self.gain.shape, self.gain))
         return torch.addmm(self.last[1], inner, self.last[0])
+
+
+class _Returns:
+    """The ensemble of heads on one memory (1, hidden); trust and base are in its last layer."""
+
+    def __init__(self, model: WorldModel) -> None:
+        heads, (horizons, _, components) = model.returns, model.base.shape
+        self.first, self.gain = _affine(heads.first), heads.norm.weight
+        trust = model.trust.repeat_interleave(3 * components)
+        self.weight, self.bias = heads.last.weight * trust, heads.last.bias * trust + model.base.flatten()
+        self.shape = len(self.weight), horizons, 3, components
+
+    def __call__(self, h: Tensor) -> tuple[Floats, Floats, Floats]:
+        inner = torch.addmm(self.first[1], h, self.first[0]).view(self.shape[0], 1, -1)
+        inner = F.silu(F.rms_norm(inner, self.gain.shape, self.gain))
+        raw = torch.baddbmm(self.bias, inner, self.weight).view(self.shape).double().numpy()
+        odds = np.exp(raw[:, :, 0] - raw[:, :, 0].max(-1, keepdims=True))
+        weights = odds / (len(raw) * odds.sum(-1, keepdims=True))
+        parts = weights, raw[:, :, 1], np.logaddexp(0.0, raw[:, :, 2]) + SCALE_FLOOR
+        weights, loc, scale = (part.swapaxes(0, 1).reshape(self.shape[1], -1) for part in parts)
+        return weights, loc, scale
 
 
 class _FrozenBlock:

@@ -49,6 +49,17 @@ def test_it_equals_the_world_model(layers: int) -> None:
         assert torch.equal(found.feature, torch.cat([found.h, found.z], -1))
 
 
+def test_its_forecast_is_the_world_models() -> None:
+    """Weights, locations and scales of all members at every horizon, with the trust that was measured."""
+    whole = world_model(2)
+    whole.set_trust(torch.tensor([1.0, 0.7, 0.2, 0.0]))
+    frozen = FrozenModel(whole, STEPS)
+    newest = frozen.newest(*history(1))
+    wanted = whole.mixture(newest.h)
+    for found, part in zip(frozen.forecast(newest), (wanted.weights, wanted.loc, wanted.scale), strict=True):
+        assert torch.allclose(torch.from_numpy(found).float(), part[0], atol=1e-5)
+
+
 def test_the_comparison_can_fail() -> None:
     """A block whose gain is left out is another model."""
     whole = world_model(2)
