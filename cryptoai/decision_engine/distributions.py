@@ -10,10 +10,14 @@ import math
 from dataclasses import dataclass
 
 import torch
+from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = ["TanhNormal"]
+
+_NODES, _SHARES = (torch.as_tensor(part) for part in hermegauss(16))
+_SHARES = _SHARES / _SHARES.sum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,15 @@ class TanhNormal:
     def mode(self) -> Tensor:
         """tanh(mean): what inference does."""
         return torch.tanh(self.mean)
+
+    def mean_action(self) -> Tensor:
+        """E tanh(u), (..., A), by Gauss-Hermite quadrature of 16 nodes; error below 1e-4 at log_std <= 0.
+
+        The learners maximise what the draws earn, so their mean is what was learned; the mode lies beyond it, by a
+        quarter of the action at a standard deviation of .5.
+        """
+        draws = torch.tanh(self.mean.unsqueeze(-1) + self.log_std.exp().unsqueeze(-1) * _NODES.to(self.mean))
+        return (draws * _SHARES.to(self.mean)).sum(-1)
 
     def log_prob(self, raw: Tensor) -> Tensor:
         """Log-density of tanh(raw), summed over the actions: (..., A) -> (...).

@@ -50,6 +50,17 @@ def test_entropy_draws_average_to_the_entropy() -> None:
     assert float(wide.entropy(torch.Generator().manual_seed(1)).mean()) == pytest.approx(exact, abs=0.02)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.6), (0.5, 0.5), (-1.2, 1.0), (3.0, 0.05)])
+def test_mean_action_is_the_integral_and_lies_within_the_mode(mean: float, std: float) -> None:
+    """E tanh(u) to 1e-4 against numerical integration; the mode is beyond it unless there is no spread."""
+    u = torch.linspace(mean - 10 * std, mean + 10 * std, 200_001, dtype=torch.float64)
+    density = torch.exp(-0.5 * ((u - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+    exact = float(torch.trapezoid(density * torch.tanh(u), u))
+    actions = one(mean, std)
+    assert float(actions.mean_action()) == pytest.approx(exact, abs=1e-4)
+    assert abs(float(actions.mean_action())) <= abs(float(actions.mode()))
+
+
 def test_sampling_follows_the_generator_alone() -> None:
     """Equal seeds give equal draws whatever the global seed is."""
     actions = TanhNormal(torch.zeros(3, 4), torch.zeros(4))
