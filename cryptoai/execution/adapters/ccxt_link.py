@@ -62,23 +62,24 @@ class CallError(Exception):
 class _Heard:
     """Mixed into a ccxt.pro client: says when a stream is there and when it is gone."""
 
-    on_stream: Callable[[bool], None] | None = None
+    on_stream: Callable[[int, bool], None] | None = None
 
     def on_connected(self, client: Any, message: Any = None) -> None:
         super().on_connected(client, message)  # type: ignore[misc]
-        self._say(there=True)
+        self._say(client, there=True)
 
     def on_error(self, client: Any, error: Exception) -> None:
-        self._say(there=False)
+        self._say(client, there=False)
         super().on_error(client, error)  # type: ignore[misc]
 
     def on_close(self, client: Any, error: Any) -> None:
-        self._say(there=False)
+        self._say(client, there=False)
         super().on_close(client, error)  # type: ignore[misc]
 
-    def _say(self, *, there: bool) -> None:
+    def _say(self, client: Any, *, there: bool) -> None:
+        """Which of the connections: an old one may end after a new one began."""
         if self.on_stream is not None:
-            self.on_stream(there)
+            self.on_stream(id(client), there)
 
 
 class Link:
@@ -140,7 +141,10 @@ class Link:
         except TransientError as error:
             raise CallError(Outcome.LATER, str(error)) from None
         except asyncio.CancelledError:
-            raise
+            task = asyncio.current_task()
+            if self._closed or (task is not None and task.cancelling()):
+                raise
+            failed = CallError(Outcome.UNKNOWN, "the client cancelled the call")
         except Exception as error:  # noqa: BLE001 - whatever a client raises is one of the outcomes
             failed = self._failed(error)
         raise failed

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cryptoai.execution.adapters.ccxt_calls import Listed, funding_since, lookup, open_orders, trades
+from cryptoai.execution.adapters.ccxt_errors import Outcome
 from cryptoai.execution.adapters.ccxt_link import CallError, Link
 
 __all__ = ["Inbox", "Item", "Question", "UserStream"]
@@ -21,7 +22,7 @@ __all__ = ["Inbox", "Item", "Question", "UserStream"]
 Kind = Literal["order", "trade", "missing", "funding", "connected", "lost", "recovered", "failed"]
 Item = tuple[Kind, Any]
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 10.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S, _STUCK_S = 0.05, 10.0, 15.0
 
 
 class Inbox:
@@ -64,8 +65,13 @@ class UserStream:
 
     def __init__(self, link: Link, inbox: Inbox) -> None:
         self._link, self._inbox = link, inbox
-        self.connected = False
+        self._there: set[int] = set()
         link.client.on_stream = self._stream
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is there."""
+        return bool(self._there)
 
     def start(self) -> None:
         """Listens until the link is closed."""
@@ -83,16 +89,19 @@ class UserStream:
 
     # ------------------------------------------------------------------ inside
 
-    def _stream(self, there: bool) -> None:
-        if there != self.connected:
-            self.connected = there
-            self._inbox.put("connected" if there else "lost")
+    def _stream(self, which: int, there: bool) -> None:
+        if there:
+            self._there.add(which)
+            self._inbox.put("connected")
+        elif which in self._there:
+            self._there.discard(which)
+            self._inbox.put("lost")
 
     async def _watch(self, watch: Callable[[], Coroutine[Any, Any, Any]], kind: Kind) -> None:
         wait = _FIRST_WAIT_S
         while not self._link.closed:
             try:
-                rows = await self._link.guarded(watch)
+                rows = await self._next(watch)
             except CallError as error:
                 self._inbox.put("failed", error)
                 await asyncio.sleep(wait)
@@ -102,14 +111,28 @@ class UserStream:
             for row in rows:
                 self._inbox.put(kind, dict(row))
 
+    async def _next(self, watch: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """The next rows; CallError also where a stream that is not there does not come back by itself."""
+        asked = asyncio.ensure_future(self._link.guarded(watch))
+        try:
+            while not asked.done():
+                await asyncio.wait({asked}, timeout=_STUCK_S)
+                if not asked.done() and not self.connected:
+                    await self._link.client.close_ws_clients()
+                    raise CallError(Outcome.UNKNOWN, f"the stream was not there for {_STUCK_S:g} s and is opened anew")
+            return asked.result()
+        finally:
+            asked.cancel()
+
     async def _answer(self, question: Question) -> None:
+        found = False
         try:
             await self._link.guarded(lambda: self._find_out(question))
+            found = True
         except CallError as error:
             self._inbox.put("failed", error)
-            self._inbox.put("recovered", False)
-        else:
-            self._inbox.put("recovered", True)
+        finally:
+            self._inbox.put("recovered", found)
 
     async def _find_out(self, question: Question) -> None:
         client, exchange = self._link.client, self._link.exchange

@@ -197,7 +197,8 @@ class ExchangeServer:
             async for message in socket:
                 asked = _object(message.data) if message.type is WSMsgType.TEXT else None
                 for reply in dialect.heard(stream, asked) if asked is not None else ():
-                    await socket.send_str(json.dumps(reply))
+                    with suppress(ConnectionError):
+                        await socket.send_str(json.dumps(reply))
         finally:
             self.streams.discard(stream)
             dialect.left(stream)

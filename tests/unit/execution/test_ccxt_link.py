@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,6 +71,18 @@ def test_a_closed_link_answers_nothing(link: Links) -> None:
     with pytest.raises(CallError) as refused:
         made.call(made.client.load_markets)
     assert refused.value.result is Outcome.REFUSED
+
+
+def test_a_call_that_the_client_cancels_is_unknown(link: Links) -> None:
+    """Rather than end whoever asked."""
+    made = link("binance_usdm")
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(CallError, match="cancelled") as failed:
+        made.call(cancelled)
+    assert failed.value.result is Outcome.UNKNOWN
 
 
 def test_what_a_call_raises_has_a_meaning(link: Links) -> None:
