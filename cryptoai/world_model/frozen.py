@@ -179,13 +179,15 @@ class _Flow:
 class _Mixer:
     def __init__(self, block: MixerBlock) -> None:
         time, channel = block.time, block.channel
-        self.reach, self.time = time.reach, (time.conv.weight[:, 0] * block.time_norm.weight[:, None]).T.contiguous()
+        taps = (time.conv.weight[:, 0] * block.time_norm.weight[:, None]).T
+        self.reach, self.time = time.reach, torch.diag_embed(taps).flatten(0, 1)  # one small product for all taps
         self.bias = cast(Tensor, time.conv.bias)
         self.first = _affine(_linear(channel, 0), block.channel_norm.weight)
         self.second = _affine(_linear(channel, 2))
 
     def __call__(self, x: Tensor, valid: Tensor) -> Tensor:
-        past = (_windows(F.rms_norm(x, x.shape[-1:]), self.reach) * self.time).sum(1) + self.bias
+        steps = _windows(F.rms_norm(x, x.shape[-1:]), self.reach).flatten(1)
+        past = torch.addmm(self.bias, steps, self.time)
         x = torch.addcmul(x, valid, past)
         inner = F.silu(torch.addmm(self.first[1], F.rms_norm(x, x.shape[-1:]), self.first[0]))
         return torch.addcmul(x, valid, torch.addmm(self.second[1], inner, self.second[0]))
