@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from cryptoai.data_universe.asset_registry.registry import instrument
 from cryptoai.data_universe.events import ASK, BID
 from cryptoai.execution.adapters.ccxt_venue import CcxtVenue
 from cryptoai.execution.kernel import Kernel
+from cryptoai.risk_engine.approved import ApprovedOrder
 from cryptoai.risk_engine.kill_switch import KillSwitch
 from cryptoai.testing.exchange.small import Bench
 from cryptoai.testing.fakes import FakeMarket, FakeModel, make_quote
@@ -56,6 +58,28 @@ class Watched(FakeMarket):
         self._quotes.setdefault(made.id, []).append(quote.model_copy(update={"ask": made.price(ask[0])}))
 
 
+class PowerCutError(Exception):
+    """The process ends here."""
+
+
+class Cut:
+    """A venue in a process that may end before an order is on the wire, or after it and before the answer is seen."""
+
+    def __init__(self, venue: CcxtVenue) -> None:
+        self._venue = venue
+        self.cut = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._venue, name)
+
+    def submit(self, order: ApprovedOrder, now_ns: int) -> None:
+        if self.cut == "before":
+            raise PowerCutError
+        self._venue.submit(order, now_ns)
+        if self.cut == "after":
+            raise PowerCutError
+
+
 class Bot:
     """A kernel that can be killed: nothing survives but its journal."""
 
@@ -66,6 +90,7 @@ class Bot:
 
     def start(self) -> None:
         self.venue: CcxtVenue = self.market.venue(self.client, timeout_s=0.2, leverage=20)
+        self.cutting = Cut(self.venue)
         self.journal = Journal(self.path, durable=False)
         self.kernel = Kernel(
             bot="bot",
@@ -73,7 +98,7 @@ class Bot:
             instruments=(self.market.made,),
             config=CONFIG,
             market=Watched(self.market),
-            venue=self.venue,
+            venue=self.cutting,
             model=FakeModel(self.script),
             journal=self.journal,
             kill_switch=KillSwitch(),
@@ -121,24 +146,35 @@ def _books_agree(bot: Bot) -> int:
     return len(told)
 
 
+def _some_steps(bot: Bot, random: np.random.Generator) -> None:
+    """Five to fifteen, or up to an order where the process is to end at one."""
+    for _ in range(60 if bot.cutting.cut else int(random.integers(5, 15))):
+        if random.random() < 0.25:
+            path = str(random.choice(["/v1/order", "user"]))
+            bot.market.exchange.faults.add(str(random.choice(FAULTS)), path=path, times=1)
+        bot.step()
+
+
 @pytest.mark.slow
 def test_killed_under_faults_the_journal_is_the_exchanges(tmp_path: Path, open_bench: Open) -> None:
-    """Ten kills and starts, a fault every few steps: no order twice, no fill lost, fees and position to the digit."""
+    """Twelve kills, between steps, before the wire and after it, and a fault every few steps: no order twice, no fill
+    lost, fees and position to the digit."""
     random = np.random.default_rng(5)
     feed = Feed(instrument(NAME), head(NAME, 4000))
     with open_bench(feed, seed=5) as market:
         market.go(2 * SECOND)
         bot = Bot(market, tmp_path / "journal.jsonl", lambda state: (-1) ** (state.known_at // SECOND) * 0.5)
-        for _ in range(10):
-            market.exchange.faults.heal()
-            for _ in range(int(random.integers(5, 15))):
-                if random.random() < 0.25:
-                    path = str(random.choice(["/v1/order", "user"]))
-                    market.exchange.faults.add(str(random.choice(FAULTS)), path=path, times=1)
-                bot.step()
+        cuts = 0
+        for round_ in range(12):
+            bot.cutting.cut = ("", "before", "after")[round_ % 3]
+            try:
+                _some_steps(bot, random)
+            except PowerCutError:
+                cuts += 1
             bot.kill()
             market.exchange.faults.heal()
             bot.start()
+        assert cuts >= 4
         for _ in range(5):
             bot.step()
         bot.finish()
