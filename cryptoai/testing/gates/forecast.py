@@ -207,11 +207,11 @@ def _informed(trained: Trained, market: SyntheticMarket, returns: Floats) -> Flo
 
 def encoders(quick: bool) -> Sequence[Gate]:
     """Each group masked in a training of its own: those that carry information are missed, and only those."""
-    rows = 8_000 if quick else 20_000
-    recipe = Recipe(40 if quick else 100, hidden=32, latent=16, layers=1, sequence=16, batch=64, rate=3e-3)
+    rows, groups = 20_000, ("flow", "liquidity") if quick else (*CARRIERS, *IDLE)
+    recipe = Recipe(100, hidden=32, latent=16, layers=1, sequence=16, batch=64, rate=3e-3)
     market, test = carrier_market(2, rows), carrier_market(102, rows)
     gates = []
-    for loss in ablated(market, test, [*CARRIERS, *IDLE], recipe):
+    for loss in ablated(market, test, groups, recipe):
         carries = loss.group in CARRIERS
         asked = f"interval above {MATERIAL}" if carries else f"interval not above {MATERIAL}: it changes nothing"
         note = f"95 % [{loss.low:.4f}, {loss.high:.4f}], {rows} rows"
