@@ -33,6 +33,7 @@ TABLES = ("cryptoai/data_universe/schema.py",)  # one line a feature: a list to 
 
 SURFACE = {
     "bundle": "MANIFEST Manifest canonical_json file_hash tensor_hashes verify_bundle",
+    "closing": "Closing",
     "clock": "MS SECOND Clock ReplayClock SystemClock iso",
     "config": (
         "BacktestConfig Config DashboardConfig DataConfig ExecutionConfig FeaturesConfig ModelConfig RiskConfig "

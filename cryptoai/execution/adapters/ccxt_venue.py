@@ -15,11 +15,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import structlog
 
 from cryptoai.core.clock import MS, SECOND
+from cryptoai.core.closing import Closing
 from cryptoai.core.errors import ConfigError, CryptoAIError, DataError, InvariantError, TransientError, VenueError
 from cryptoai.core.instruments import Instrument
 from cryptoai.core.messages import OrderRequest
@@ -68,7 +69,7 @@ class Terms:
     missing_s: float = 2.0
 
 
-class CcxtVenue:
+class CcxtVenue(Closing):
     """`execution.ports.Venue`, and more: `amend`, `cancel_all`, `await_news`. Close it when done."""
 
     def __init__(self, link: Link, instruments: Sequence[Instrument], terms: Terms = Terms()) -> None:
@@ -99,12 +100,6 @@ class CcxtVenue:
 
     def __repr__(self) -> str:
         return f"CcxtVenue({self._link.venue}, {', '.join(self._markets)})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the stream; orders stay where they are."""
