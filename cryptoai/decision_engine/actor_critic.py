@@ -48,11 +48,21 @@ class Standardiser(nn.Module):
 class StackedMLP(nn.Module):
     """M equal networks of two hidden layers in one batched product: (N, I) -> (M, N, outputs).
 
-    Orthogonal weights drawn from `generator`, the last layer's times `last_gain`; biases zero.
+    Orthogonal weights drawn from `generator`, the last layer's times `last_gain`; biases zero. tanh, or with
+    `rectified` max(x, 0), which keeps its slope where values grow as squares do.
     """
 
-    def __init__(self, sizes: tuple[int, int, int], members: int, last_gain: float, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        sizes: tuple[int, int, int],
+        members: int,
+        last_gain: float,
+        generator: torch.Generator,
+        *,
+        rectified: bool = False,
+    ) -> None:
         super().__init__()
+        self.bend = torch.relu if rectified else torch.tanh
         inputs, hidden, outputs = sizes
         shapes = ((inputs, hidden, math.sqrt(2)), (hidden, hidden, math.sqrt(2)), (hidden, outputs, last_gain))
         drawn = [_orthogonal(members, rows, columns, generator) * gain for rows, columns, gain in shapes]
@@ -63,8 +73,8 @@ class StackedMLP(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         x = rows.expand(self.members, *rows.shape)
         first, second, last = zip(self.weights, self.biases, strict=True)
-        x = torch.tanh(torch.baddbmm(first[1], x, first[0]))
-        x = torch.tanh(torch.baddbmm(second[1], x, second[0]))
+        x = self.bend(torch.baddbmm(first[1], x, first[0]))
+        x = self.bend(torch.baddbmm(second[1], x, second[0]))
         return torch.baddbmm(last[1], x, last[0])
 
 
@@ -82,7 +92,7 @@ class Actor(nn.Module):
         self.actions, self.spread_by_state = actions, spread_by_state
         self.standardise = Standardiser(observation)
         outputs = 2 * actions if spread_by_state else actions
-        self.body = StackedMLP((observation, hidden, outputs), 1, 0.01, generator)
+        self.body = StackedMLP((observation, hidden, outputs), 1, 0.01, generator, rectified=spread_by_state)
         self.log_std = nn.Parameter(torch.full((actions,), math.log(0.6)))
 
     def forward(self, observation: Tensor) -> TanhNormal:
@@ -115,7 +125,7 @@ class TwinQ(nn.Module):
         super().__init__()
         observation, action, hidden, objectives = sizes
         self.standardise = Standardiser(observation)
-        self.body = StackedMLP((observation + action, hidden, objectives), 2, 0.1, generator)
+        self.body = StackedMLP((observation + action, hidden, objectives), 2, 0.1, generator, rectified=True)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         values: Tensor = self.body(torch.cat([self.standardise(observation), action], -1))

@@ -36,8 +36,8 @@ class SACConfig:
     """Discount of one decision interval."""
     tau: float = 0.005
     """Share of the critic that its target takes over at each update."""
-    alpha: float = 0.1
-    """Temperature at the start; it is learned."""
+    alpha: float = 1.0
+    """Temperature at the start; it is learned. High keeps the actor wide until the critic knows something."""
     target_entropy: float | None = None
     """Entropy that the temperature steers to; None: minus the number of actions."""
     weights: tuple[float, ...] = (1.0,)
