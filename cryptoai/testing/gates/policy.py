@@ -50,7 +50,11 @@ SAC_PLAN = SACPlan(
 SAC_PROBES = replace(
     SAC_PLAN, config=replace(SAC_PLAN.config, updates=200, learning_rate=1e-2, tau=0.1, alpha=0.3), rounds=100
 )
-SAC_SLICES = replace(SAC_PLAN, config=replace(SAC_PLAN.config, updates=2000, gamma=1.0, tau=0.02), rounds=1000)
+SAC_SLICES = replace(
+    SAC_PLAN,
+    config=replace(SAC_PLAN.config, updates=2400, learning_rate=3e-3, batch=512, gamma=1.0, tau=0.05),
+    rounds=1200,
+)
 SAC_TRADING = SACPlan(
     SACConfig(updates=3000, learning_rate=1e-3, gamma=0.85, alpha=1.0), rounds=1500, updates_per_round=2
 )
