@@ -83,21 +83,6 @@ def test_an_order_that_never_arrived_ends_only_when_it_cannot_arrive_any_more(ma
     assert [o["client_id"] for o in market.ledger(client)["orders"]] == [first]
 
 
-def test_a_lost_connection_loses_no_fill(market: Bench) -> None:
-    """The stream is cut and the market comes while nobody listens: the fill is told once, the order ends."""
-    client = market.account()
-    venue = market.venue(client)
-    market.ready(venue)
-    order = market.send(venue, Side.BUY, "2", "99.8")
-    market.exchange.faults.add("drop_message")
-    market.go(2 * SECOND)
-    market.exchange.disconnect()
-    market.exchange.faults.heal()
-    market.hear(venue, lambda: S.FILLED in market.statuses(venue, order))
-    assert market.filled(venue, order) == Quantity(2)
-    assert [f.fill_id for f in market.fills(venue, order)] == [str(f["id"]) for f in market.ledger(client)["fills"]]
-
-
 def test_silence_without_a_cut_is_found_by_the_audit(market: Bench) -> None:
     """Messages are swallowed and the connection stays: the next audit tells what they said."""
     venue = market.venue(market.account(), audit_s=30.0)

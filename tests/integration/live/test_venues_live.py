@@ -92,6 +92,7 @@ def test_a_cut_stream_loses_nothing(market: Bench) -> None:
     market.exchange.disconnect()
     market.exchange.faults.heal()
     market.hear(venue, lambda: S.FILLED in market.statuses(venue, order))
+    assert market.filled(venue, order) == Quantity(2)
     assert [f.fill_id for f in market.fills(venue, order)] == [str(f["id"]) for f in market.ledger(client)["fills"]]
 
 
