@@ -84,12 +84,15 @@ class Breach:
 
 
 class Desk:
-    """One client at one venue. `account` may be read by anyone; the venue and its exchanges change it here only."""
+    """One client at one venue. `account` may be read by anyone; the venue and its exchanges change it here only.
+
+    `leverage` is what the client chose: it divides the notional of what opens; brackets may allow less.
+    """
 
     def __init__(self, instruments: Iterable[Instrument], cash: Money, rules: BacktestConfig) -> None:
         self._made = {made.id: made for made in instruments}
         self.account = Account(tuple(self._made.values()), cash)
-        self._rules, self._leverage = rules, Decimal(repr(rules.leverage))
+        self._rules, self.leverage = rules, Decimal(repr(rules.leverage))
         self._orders: deque[int] = deque()
         self._trades: deque[tuple[int, Money]] = deque()
         self._volume = Money.zero()
@@ -126,7 +129,7 @@ class Desk:
         if made.contract is Contract.SPOT and request.side is Side.BUY:
             need, free = price * opening + made.fee(price, opening, maker=False), self._free()
         else:
-            need = initial_margin(made, price, opening, self._leverage) + made.fee(price, opening, maker=False)
+            need = initial_margin(made, price, opening, self.leverage) + made.fee(price, opening, maker=False)
             free = self._free()
         if need <= free:
             return ""
@@ -148,7 +151,7 @@ class Desk:
 
     def _alone(self, position: Position) -> Breach | None:
         mark = self.account.marks[position.made.id]
-        margin = initial_margin(position.made, position.entry, position.quantity, self._leverage)
+        margin = initial_margin(position.made, position.entry, position.quantity, self.leverage)
         behind, demanded = margin + position.value(mark) - position.cost, self._maintenance(position)
         return self._breach(position, behind, demanded) if behind < demanded else None
 
@@ -176,7 +179,7 @@ class Desk:
         for position in self.account.positions.values():
             if position.quantity:
                 mark = self.account.marks[position.made.id]
-                used = used + initial_margin(position.made, mark, position.quantity, self._leverage)
+                used = used + initial_margin(position.made, mark, position.quantity, self.leverage)
         return self.account.equity() - used
 
 

@@ -257,7 +257,7 @@ class Client:
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """From now on; one number for all symbols of a client stands behind its margin."""
         self.leverage[symbol] = leverage
-        self.desk._leverage = Decimal(leverage)
+        self.desk.leverage = Decimal(leverage)
 
     def set_isolated(self, *, isolated: bool) -> None:
         """Refused while there is a position or an order."""
