@@ -10,10 +10,11 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 PRIVATE_PREFIXES = ("CRYPTOAI", "BINANCE", "BYBIT", "OKX", "KUBE", "AWS_", "MLFLOW_", "FEAST_", "PROMETHEUS_")
@@ -75,6 +76,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(PRIVATE_PREFIXES) and name != "FEAST_USAGE":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_it_was() -> Iterator[None]:
+    """A command that sets up logging in one test does not write to that test's closed stderr in the next."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

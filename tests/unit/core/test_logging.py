@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from types import MappingProxyType
 
 import pytest
@@ -25,12 +24,6 @@ class Terminal(io.StringIO):
 class Credentials:
     def __repr__(self) -> str:
         return f"Credentials(api_key='{SECRET}')"
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_it_was() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(params=["json", "console"])
