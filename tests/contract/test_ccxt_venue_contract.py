@@ -16,7 +16,7 @@ import pytest
 
 from cryptoai.backtesting.market import Feed
 from cryptoai.core.config import BacktestConfig
-from cryptoai.core.messages import OrderRequest
+from cryptoai.core.messages import OrderRequest, OrderStatus
 from cryptoai.core.money import Money, Quantity
 from cryptoai.execution.adapters.ccxt_link import Link, Login
 from cryptoai.execution.adapters.ccxt_venue import CcxtVenue
@@ -85,7 +85,9 @@ class Stepped:
         books = self._exchange.do(
             lambda: {r.wanted.client_id: (r.filled, r.open) for r in self._client.orders.values()}
         )
-        return all((tracked[n].filled, not tracked[n].final) == book for n, book in books.items() if n in tracked)
+        ours = {n: tracked[n] for n in books if n in tracked}
+        told = all((order.filled, not order.final) == books[n] for n, order in ours.items())
+        return told and self._venue.settled and all(order.told is not OrderStatus.SENT for order in ours.values())
 
 
 @pytest.fixture(params=["binance_usdm", "bybit_linear"])

@@ -84,7 +84,14 @@ class Trader:
                 name = order.request.client_order_id
                 self._quietly(lambda name=name: self.venue.cancel(name, self.market.now))
             self.market.ready(self.venue)
-        self.market.hear(self.venue, lambda: not self.venue._tracking.live())
+        self.market.hear(self.venue, self._ended)
+
+    def _ended(self) -> bool:
+        """Whether nothing is open; the market goes on meanwhile, for a question may wait for its time to come."""
+        if self.venue._tracking.live():
+            self.market.go(SECOND)
+            return False
+        return True
 
 
 def _agree(trader: Trader) -> dict[str, Any]:
