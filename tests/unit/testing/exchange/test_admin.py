@@ -23,12 +23,12 @@ def market() -> Iterator[Bench]:
 
 def post(market: Bench, path: str, body: dict[str, Any] | None = None) -> Any:
     data = json.dumps(body or {}).encode()
-    with urlopen(Request(f"http://{market.exchange.admin}{path}", data, method="POST"), timeout=5) as answer:
+    with urlopen(Request(f"http://{market.exchange.admin}{path}", data, method="POST"), timeout=60) as answer:
         return json.load(answer)
 
 
 def get(market: Bench, path: str) -> Any:
-    with urlopen(f"http://{market.exchange.admin}{path}", timeout=5) as answer:
+    with urlopen(f"http://{market.exchange.admin}{path}", timeout=60) as answer:
         return json.load(answer)
 
 
