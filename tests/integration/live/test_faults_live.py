@@ -41,7 +41,7 @@ def crash_feed() -> Feed:
 def test_a_lost_answer_is_looked_up_and_the_order_is_one(market: Bench) -> None:
     """The order was taken, the answer never came: it is found by its id, and sending it again sends nothing."""
     client = market.account()
-    venue = market.venue(client, timeout_s=0.3)
+    venue = market.venue(client, timeout_s=1.0)
     market.send(venue, Side.BUY, "1", "99", decision=9)
     market.exchange.faults.add("drop_ack", path="/v1/order", method="POST", times=1)
     with pytest.raises(TransientError, match="may or may not have arrived"):

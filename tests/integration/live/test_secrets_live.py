@@ -20,7 +20,7 @@ def test_planted_secrets_are_found_nowhere(market: Bench, caplog: pytest.LogCapt
     """Every kind of failure is provoked with planted keys, and all text that comes of it is searched."""
     caplog.set_level(logging.DEBUG)
     client = market.account(KEY, SECRET)
-    venue = market.venue(client, timeout_s=0.3)
+    venue = market.venue(client, timeout_s=1.0)
     text = [repr(venue), repr(venue._link), repr(Login(KEY, SECRET)), repr(venue._link.scrub)]
     market.send(venue, Side.BUY, "1", "99", decision=100)
     with structlog.testing.capture_logs() as logs:

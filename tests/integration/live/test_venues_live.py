@@ -71,7 +71,7 @@ def test_a_partial_fill_is_cancelled(market: Bench) -> None:
 def test_a_lost_answer_is_looked_up(market: Bench) -> None:
     """The order was taken and is found, once."""
     client = market.account()
-    venue = market.venue(client, timeout_s=0.3)
+    venue = market.venue(client, timeout_s=1.0)
     market.send(venue, Side.BUY, "1", "99", decision=9)
     market.exchange.faults.add("drop_ack", path=CREATE[market.made.venue], method="POST", times=1)
     with pytest.raises(TransientError):
