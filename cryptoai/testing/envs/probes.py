@@ -6,6 +6,8 @@ discount's, which has two, and the perpetuity's, which is only ever cut.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -25,9 +27,9 @@ class _OneStep(Lives):
     def advance(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return state, self.pay(state[..., 0], action[..., 0]), torch.ones(len(state), dtype=torch.bool)
 
+    @abstractmethod
     def pay(self, seen: Tensor, action: Tensor) -> Tensor:
         """Reward (B,) of observation (B,) and action (B,)."""
-        raise NotImplementedError
 
 
 class SeenReward(_OneStep):

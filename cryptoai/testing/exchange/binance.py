@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import itertools
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -57,7 +58,7 @@ class Route:
     security: str = "none"
 
 
-class Binance:
+class Binance(ABC):
     """Base of both dialects. `refusals` are (start of the simulator's sentence, code, Binance's sentence)."""
 
     prefix = ""
@@ -168,9 +169,9 @@ class Binance:
             raise WireError(-1121, "Invalid symbol.")
         return self.floor.markets[symbol]
 
+    @abstractmethod
     def described(self, made: Instrument) -> dict[str, Any]:
         """One market of exchangeInfo."""
-        raise NotImplementedError
 
     def stamped(self) -> dict[str, Any]:
         """What a depth snapshot carries beside the levels."""
@@ -239,15 +240,15 @@ class Binance:
             self.keys[known] = client
         return known
 
+    @abstractmethod
     def hears(self, path: str) -> bool:
         """Whether a WebSocket at this path is one of this dialect."""
-        raise NotImplementedError
 
     def greet(self, stream: Stream, path: str, query: dict[str, str]) -> None:
         """A listen key in the address says whose a new stream is."""
         stream.owner = self.keys.get(query.get("listenKey", path.rsplit("/", 1)[-1]))
 
-    def left(self, stream: Stream) -> None:
+    def left(self, stream: Stream) -> None:  # noqa: B027 - most dialects keep nothing
         """A stream is gone, and nothing hangs on it."""
 
     def heard(self, stream: Stream, asked: dict[str, Any]) -> list[Any]:
@@ -287,9 +288,9 @@ class Binance:
         row = self._touch(market)
         return {"b": row["bidPrice"], "B": row["bidQty"], "a": row["askPrice"], "A": row["askQty"]}
 
+    @abstractmethod
     def private_messages(self, client: Client, told: Told) -> list[Any]:
         """What the client's stream says of one event."""
-        raise NotImplementedError
 
 
 def _levels(made: Instrument, levels: list[tuple[int, int]]) -> list[list[str]]:

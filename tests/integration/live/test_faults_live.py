@@ -194,19 +194,6 @@ def test_a_dead_bot_leaves_no_order_behind(market: Bench) -> None:
     market.hear(venue, lambda: S.CANCELLED in market.statuses(venue, order))
 
 
-def test_a_new_connection_finds_what_happened_to_old_orders(market: Bench) -> None:
-    """After a restart the fill of an order from before comes, by asking to cancel it."""
-    client = market.account()
-    before = market.venue(client)
-    order = market.send(before, Side.BUY, "2", "99.8")
-    before.close()
-    market.go(2 * SECOND)
-    venue = market.venue(client)
-    venue.cancel(order, market.now)
-    market.hear(venue, lambda: S.FILLED in market.statuses(venue, order))
-    assert market.filled(venue, order) == Quantity(2)
-
-
 def test_bybit_cancels_for_who_is_gone(open_bench: Callable[..., AbstractContextManager[Bench]]) -> None:
     """Its switch watches the stream: while that is there the order stays, a window after it was lost the order goes."""
     with open_bench(venue="bybit_linear") as market:
